@@ -1,0 +1,86 @@
+"""The kinds of targets that this workspace is made of."""
+
+def keysphere_test(name, deps = [], tags = [], size = "small", **kwargs):
+    """A GoogleTest test: beside its code (unit) or in //tests (several parts).
+
+    Domain and codec tests that run under sanitizers carry the tag "sanitize" and depend on no
+    gRPC target.
+    """
+    native.cc_test(
+        name = name,
+        size = size,
+        tags = tags + ["block-network"],
+        deps = deps + ["//third_party:gtest_main"],
+        **kwargs
+    )
+
+def keysphere_daemon(name, linkopts = [], **kwargs):
+    """A program that is started often: gRPC, protobuf, Abseil and OpenSSL are linked as archives."""
+    native.cc_binary(
+        name = name,
+        # The folder holds archives only, so that -lgrpc++ finds no shared object in it.
+        linkopts = ["-Lexternal/system/static"] + linkopts,
+        additional_linker_inputs = ["@system//:static_archives"],
+        **kwargs
+    )
+
+def keysphere_proto_library(name, srcs, deps_protos, services = [], deps = []):
+    """C++ for the .proto files in srcs: `name` (messages) and, with services, `name`_grpc.
+
+    Args:
+      name: the messages' cc_library.
+      srcs: the .proto files of this target, all below the package's folder.
+      deps_protos: filegroups of .proto files that these import.
+      services: those of srcs that define services.
+      deps: cc_libraries of the imported messages.
+    """
+    package = native.package_name()
+    stems = [s[:-len(".proto")] for s in srcs]
+    native.filegroup(
+        name = name + "_srcs",
+        srcs = srcs,
+        visibility = ["//visibility:public"],
+    )
+    native.genrule(
+        name = name + "_gen",
+        srcs = srcs + deps_protos,
+        outs = [s + e for s in stems for e in [".pb.h", ".pb.cc"]],
+        cmd = "/usr/bin/protoc -I%s -I/usr/include --cpp_out=$(RULEDIR) %s" % (
+            package,
+            " ".join(["%s/%s" % (package, s) for s in srcs]),
+        ),
+    )
+    native.cc_library(
+        name = name,
+        srcs = [s + ".pb.cc" for s in stems],
+        hdrs = [s + ".pb.h" for s in stems],
+        copts = ["-w"],
+        includes = ["."],
+        visibility = ["//visibility:public"],
+        deps = deps + ["@system//:protobuf"],
+    )
+    if not services:
+        return
+    service_stems = [s[:-len(".proto")] for s in services]
+    native.genrule(
+        name = name + "_grpc_gen",
+        srcs = srcs + deps_protos,
+        outs = [s + e for s in service_stems for e in [".grpc.pb.h", ".grpc.pb.cc"]],
+        cmd = ("/usr/bin/protoc -I%s -I/usr/include --plugin=protoc-gen-grpc=/usr/bin/grpc_cpp_plugin " +
+               "--grpc_out=$(RULEDIR) %s") % (
+            package,
+            " ".join(["%s/%s" % (package, s) for s in services]),
+        ),
+    )
+    native.cc_library(
+        name = name + "_grpc",
+        srcs = [s + ".grpc.pb.cc" for s in service_stems],
+        hdrs = [s + ".grpc.pb.h" for s in service_stems],
+        copts = ["-w"],
+        includes = ["."],
+        visibility = ["//visibility:public"],
+        deps = [
+            ":" + name,
+            "@system//:grpc",
+        ],
+    )
