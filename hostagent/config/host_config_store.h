@@ -1,0 +1,112 @@
+#ifndef KEYSPHERE_HOSTAGENT_CONFIG_HOST_CONFIG_STORE_H_
+#define KEYSPHERE_HOSTAGENT_CONFIG_HOST_CONFIG_STORE_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "common/crypto/secret_key.h"
+#include "common/files/file_system.h"
+#include "hostagent/config/host_config.pb.h"
+#include "hostagent/tpm/tpm.h"
+
+namespace keysphere::hostagent::config {
+
+// Names under which secrets of a HostConfig are sealed: sealed bytes open only under their own
+// name, so that entries cannot be exchanged.
+std::string KdkSecretName(absl::string_view provider, absl::string_view key_id);
+std::string PersistedKeySecretName(absl::string_view provider, absl::string_view key_id);
+constexpr absl::string_view kVsanKmsSecretName = "vsan kms";
+
+// The host's configuration on disk, encrypted under a configuration key (S138): `config.ks` in the
+// state folder. With a TPM 2.0 the key is sealed into the TPM under PCR 7 (mode TPM); without one
+// it lies beside, in `config.key` (mode NONE, 0600). A recovery key, given out once, opens it too.
+//
+// A write replaces the file atomically: after a kill at any moment the old or the new
+// configuration is there. A file that does not open is never overwritten by a new one.
+//
+// Not thread safe, but for SealSecret and OpenSecret: it belongs to one strand. Calls read and
+// write files and block for about one fsync.
+class HostConfigStore {
+ public:
+  // Where the configuration lies and what it stands on. Both pointers outlive the store.
+  struct Place {
+    std::string state_dir;
+    // Not usable (S29: also a TPM 1.2): the mode is NONE.
+    tpm::Tpm* tpm = nullptr;
+    const files::FileSystem* files = nullptr;
+  };
+
+  struct Created {
+    std::unique_ptr<HostConfigStore> store;
+    // 16 groups of 6 digits, joined by "-" (111 characters of ASCII). Each group is a multiple of
+    // 11, so that a typing error shows.
+    crypto::SecretKey recovery_key;
+  };
+
+  // True: the state folder holds a configuration, or remains of one. Open then, never Create.
+  static absl::StatusOr<bool> Exists(const Place& place);
+
+  // A new, empty configuration. ALREADY_EXISTS where Exists. The folder is made if missing (0700).
+  static absl::StatusOr<Created> Create(Place place);
+
+  // Opens what is there. NOT_FOUND: nothing. RECOVERY_REQUIRED: mode TPM, and the TPM is another
+  // one, missing, or its PCR 7 changed; mode NONE without its key file. CIPHERTEXT_CORRUPT: the
+  // file is damaged. TPM_FAILED: the TPM does not answer; try again. A mode NONE configuration
+  // whose host has a TPM 2.0 now becomes mode TPM here (S28).
+  static absl::StatusOr<std::unique_ptr<HostConfigStore>> Open(Place place);
+
+  // Opens with the recovery key as Create gave it (spaces and missing dashes do not matter) and
+  // seals the configuration key anew to the present TPM and PCR 7. INVALID_ARGUMENT: not of the
+  // form, naming the group. WRONG_PASSWORD: not this host's. Where no TPM 2.0 is there any more the
+  // mode becomes NONE, and what only a TPM may hold (TPM-only KDKs, persisted keys) is left out.
+  static absl::StatusOr<std::unique_ptr<HostConfigStore>> OpenWithRecoveryKey(
+      Place place, absl::string_view recovery_key);
+
+  HostConfigStore(const HostConfigStore&) = delete;
+  HostConfigStore& operator=(const HostConfigStore&) = delete;
+  ~HostConfigStore();
+
+  // As last opened or saved.
+  const HostConfig& config() const { return config_; }
+  Mode mode() const { return header_.mode(); }
+  // Of the file: rises by one with each Save.
+  uint64_t generation() const { return header_.generation(); }
+
+  // Makes `config` durable; config() is it from then on, and remains the former where this fails.
+  // Persisted keys are written only with key_persistence and mode TPM (S56). TPM_REQUIRED: mode
+  // NONE and a TPM-only KDK.
+  absl::Status Save(const HostConfig& config);
+
+  // Bytes for a sealed_… field, and back. CIPHERTEXT_CORRUPT: other name, or damaged.
+  absl::StatusOr<std::string> SealSecret(absl::string_view name,
+                                         const crypto::SecretKey& secret) const;
+  absl::StatusOr<crypto::SecretKey> OpenSecret(absl::string_view name,
+                                               absl::string_view sealed) const;
+
+  // Makes a new recovery key; the former opens nothing any more.
+  absl::StatusOr<crypto::SecretKey> NewRecoveryKey();
+
+ private:
+  explicit HostConfigStore(Place place);
+
+  absl::Status AdoptKey(crypto::SecretKey configuration_key);
+  absl::Status SealKey(FileHeader* header);
+  absl::Status Write(const FileHeader& header, const HostConfig& config);
+  absl::Status Rebind();
+
+  const Place place_;
+  FileHeader header_;
+  HostConfig config_;
+  crypto::SecretKey configuration_key_;
+  crypto::SecretKey body_key_;
+  crypto::SecretKey secrets_key_;
+};
+
+}  // namespace keysphere::hostagent::config
+
+#endif  // KEYSPHERE_HOSTAGENT_CONFIG_HOST_CONFIG_STORE_H_
