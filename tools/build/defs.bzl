@@ -45,7 +45,7 @@ def keysphere_proto_library(name, srcs, deps_protos, services = [], deps = []):
         name = name + "_gen",
         srcs = srcs + deps_protos,
         outs = [s + e for s in stems for e in [".pb.h", ".pb.cc"]],
-        cmd = "/usr/bin/protoc -I%s -I/usr/include --cpp_out=$(RULEDIR) %s" % (
+        cmd = "/usr/bin/protoc -I%s -Iprotos -I/usr/include --cpp_out=$(RULEDIR) %s" % (
             package,
             " ".join(["%s/%s" % (package, s) for s in srcs]),
         ),
@@ -66,7 +66,7 @@ def keysphere_proto_library(name, srcs, deps_protos, services = [], deps = []):
         name = name + "_grpc_gen",
         srcs = srcs + deps_protos,
         outs = [s + e for s in service_stems for e in [".grpc.pb.h", ".grpc.pb.cc"]],
-        cmd = ("/usr/bin/protoc -I%s -I/usr/include --plugin=protoc-gen-grpc=/usr/bin/grpc_cpp_plugin " +
+        cmd = ("/usr/bin/protoc -I%s -Iprotos -I/usr/include --plugin=protoc-gen-grpc=/usr/bin/grpc_cpp_plugin " +
                "--grpc_out=$(RULEDIR) %s") % (
             package,
             " ".join(["%s/%s" % (package, s) for s in services]),

@@ -1,0 +1,64 @@
+#include "common/clock/system_clock.h"
+
+#include <utility>
+
+#include "absl/time/clock.h"
+
+namespace keysphere::clock {
+
+SystemClock::SystemClock() : thread_([this] { Work(); }) {}
+
+SystemClock::~SystemClock() {
+  {
+    sync::MutexLock lock(&mutex_);
+    stopping_ = true;
+  }
+  Wake();
+  thread_.join();
+}
+
+absl::Time SystemClock::Now() { return absl::Now(); }
+
+Clock::TimerId SystemClock::RunAt(absl::Time when, absl::AnyInvocable<void()> callback) {
+  TimerId id = kNoTimer;
+  bool first = false;
+  {
+    sync::MutexLock lock(&mutex_);
+    first = when < timers_.next_deadline();
+    id = timers_.Add(when, std::move(callback));
+  }
+  if (first) Wake();
+  return id;
+}
+
+bool SystemClock::Cancel(TimerId id) {
+  TimerQueue::Callback dropped;  // destroyed after the lock
+  sync::MutexLock lock(&mutex_);
+  return timers_.Remove(id, &dropped);
+}
+
+void SystemClock::Wake() {
+  changes_.fetch_add(1);
+  FutexWakeAll(&changes_);
+}
+
+void SystemClock::Work() {
+  while (true) {
+    const uint32_t seen = changes_.load();
+    TimerQueue::Callback due;
+    absl::Time next;
+    {
+      sync::MutexLock lock(&mutex_);
+      if (stopping_) return;
+      if (timers_.HasDue(absl::Now())) due = timers_.PopFirst();
+      next = timers_.next_deadline();
+    }
+    if (due) {
+      due();
+    } else {
+      FutexWait(&changes_, seen, next);
+    }
+  }
+}
+
+}  // namespace keysphere::clock

@@ -1,0 +1,55 @@
+#ifndef KEYSPHERE_COMMON_EXECUTOR_REAL_EXECUTOR_H_
+#define KEYSPHERE_COMMON_EXECUTOR_REAL_EXECUTOR_H_
+
+#include <deque>
+#include <thread>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "common/clock/clock.h"
+#include "common/executor/executor.h"
+#include "common/sync/mutex.h"
+
+namespace keysphere::executor {
+
+// The executor of a daemon: a few threads over one queue. Each queued or running task holds a busy
+// token of the clock, so that simulated time waits for it.
+class RealExecutor : public Executor {
+ public:
+  static constexpr int kDefaultThreads = 2;
+  // Tasks that still run after destruction began; the rest is dropped unrun. It bounds a drain in
+  // which tasks post tasks for ever.
+  static constexpr int kMaxDrainedTasks = 100'000;
+
+  // `clock` outlives the executor.
+  explicit RealExecutor(clock::Clock* clock, int threads = kDefaultThreads);
+  // Runs what is queued and what those tasks post, then joins. Not called in one of its tasks.
+  ~RealExecutor() override;
+  RealExecutor(const RealExecutor&) = delete;
+  RealExecutor& operator=(const RealExecutor&) = delete;
+
+  void Post(Task task) override;
+
+ private:
+  struct Item {
+    clock::Clock::BusyToken token;  // first: it goes after the task and what that owns
+    Task task;
+  };
+
+  void Work();
+  // Waits for a task. False: the executor is drained.
+  bool Next(Item* item);
+
+  clock::Clock* const clock_;
+  sync::Mutex mutex_;
+  sync::CondVar changed_;
+  std::deque<Item> queue_ ABSL_GUARDED_BY(mutex_);
+  int running_ ABSL_GUARDED_BY(mutex_) = 0;
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  int drained_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::vector<std::thread> threads_;
+};
+
+}  // namespace keysphere::executor
+
+#endif  // KEYSPHERE_COMMON_EXECUTOR_REAL_EXECUTOR_H_
