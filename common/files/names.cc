@@ -1,0 +1,103 @@
+#include "common/files/names.h"
+
+#include <openssl/evp.h>
+
+#include <cstdint>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "common/status/status.h"
+
+namespace keysphere::files {
+namespace {
+
+constexpr int kMaxCharacters = 80;
+constexpr size_t kMaxPlainBytes = 200;
+constexpr size_t kCutAt = 120;
+
+// The first character of `text` and its length; length 0: not valid UTF-8 (overlong forms,
+// surrogates and values above U+10FFFF included).
+struct Character {
+  uint32_t value = 0;
+  size_t length = 0;
+};
+Character FirstCharacter(absl::string_view text) {
+  const auto first = static_cast<uint8_t>(text[0]);
+  if (first < 0x80) return {first, 1};
+  size_t length;
+  uint32_t value, smallest;
+  if ((first & 0xE0) == 0xC0) {
+    length = 2, value = first & 0x1F, smallest = 0x80;
+  } else if ((first & 0xF0) == 0xE0) {
+    length = 3, value = first & 0x0F, smallest = 0x800;
+  } else if ((first & 0xF8) == 0xF0) {
+    length = 4, value = first & 0x07, smallest = 0x10000;
+  } else {
+    return {};
+  }
+  if (text.size() < length) return {};
+  for (size_t i = 1; i < length; ++i) {
+    const auto next = static_cast<uint8_t>(text[i]);
+    if ((next & 0xC0) != 0x80) return {};
+    value = (value << 6) | (next & 0x3F);
+  }
+  const bool surrogate = value >= 0xD800 && value <= 0xDFFF;
+  if (value < smallest || value > 0x10FFFF || surrogate) return {};
+  return {value, length};
+}
+
+bool IsControl(uint32_t value) { return value < 0x20 || (value >= 0x7F && value < 0xA0); }
+
+std::string Sha256Hex(absl::string_view text) {
+  uint8_t digest[EVP_MAX_MD_SIZE];
+  unsigned int size = 0;
+  KS_CHECK(EVP_Digest(text.data(), text.size(), digest, &size, EVP_sha256(), nullptr) == 1);
+  return absl::BytesToHexString(absl::string_view(reinterpret_cast<char*>(digest), size));
+}
+
+}  // namespace
+
+absl::Status ValidateName(absl::string_view name) {
+  const auto refuse = [name](absl::string_view why) -> absl::Status {
+    return status::Error(v1::REASON_INVALID_NAME,
+                         absl::StrCat("the name ", status::Quote(name), " ", why))
+        .NextStep("Give a name of 1 to 80 characters without control characters.");
+  };
+  if (name.empty()) return refuse("is empty");
+  int characters = 0;
+  for (absl::string_view rest = name; !rest.empty();) {
+    const Character c = FirstCharacter(rest);
+    if (c.length == 0) return refuse("is not valid UTF-8");
+    if (IsControl(c.value)) return refuse("has a control character");
+    if (++characters > kMaxCharacters) return refuse("has more than 80 characters");
+    rest.remove_prefix(c.length);
+  }
+  return absl::OkStatus();
+}
+
+std::string PathSafe(absl::string_view name) {
+  static constexpr char kHex[] = "0123456789ABCDEF";
+  if (name.empty()) return "%";
+  std::string safe;
+  for (size_t i = 0; i < name.size(); ++i) {
+    const char c = name[i];
+    const bool inner = i > 0 && i + 1 < name.size();
+    if (absl::ascii_isalnum(static_cast<unsigned char>(c)) || c == '-' || c == '_' ||
+        (inner && (c == '.' || c == ' '))) {
+      safe.push_back(c);
+      continue;
+    }
+    const auto byte = static_cast<uint8_t>(c);
+    safe.push_back('%');
+    safe.push_back(kHex[byte >> 4]);
+    safe.push_back(kHex[byte & 15]);
+  }
+  if (safe.size() <= kMaxPlainBytes) return safe;
+  // "%h" occurs in no plain result, so that a cut name equals no other.
+  size_t cut = kCutAt;
+  while (safe[cut - 1] == '%' || safe[cut - 2] == '%') --cut;
+  return absl::StrCat(safe.substr(0, cut), "%h", Sha256Hex(name));
+}
+
+}  // namespace keysphere::files
