@@ -188,6 +188,7 @@ absl::StatusCode CodeOf(Reason reason) {
     case v1::REASON_RECOVERY_REQUIRED:
     case v1::REASON_STORAGE_READ_ONLY:
     case v1::REASON_VM_IN_USE:
+    case v1::REASON_KEY_MEMORY_UNPROTECTED:
       return absl::StatusCode::kFailedPrecondition;
     case v1::REASON_KEYS_PENDING:
     case v1::REASON_KMS_UNREACHABLE:
