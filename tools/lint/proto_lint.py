@@ -1,4 +1,4 @@
-"""Checks the style of protos/: the public contract.
+"""Checks the style of protos/keysphere: the public contract. (What others define is theirs.)
 
 Packages are folders and versioned (keysphere.v1 in keysphere/v1); only files that do nothing but
 extend descriptor options lie in an unversioned package. Names are as protobuf's style guide has
@@ -163,7 +163,7 @@ def main() -> int:
     parser.add_argument("root", nargs="?", type=pathlib.Path, help="the folder of the protos")
     arguments = parser.parse_args()
     root = arguments.root or pathlib.Path(__file__).resolve().parents[2] / "protos"
-    names = sorted(str(path.relative_to(root)) for path in root.rglob("*.proto"))
+    names = sorted(str(path.relative_to(root)) for path in root.glob("keysphere/**/*.proto"))
     problems = list(lint(root, names))
     for problem in problems:
         print(problem)

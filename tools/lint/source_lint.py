@@ -54,7 +54,7 @@ def below(*folders: str) -> Callable[[str], bool]:
 
 def is_domain(path: str) -> bool:
     """Domain folders know neither gRPC nor threads: all but the adapters and the programs."""
-    if re.search(r"(^|/)(api|rpc)/", path):
+    if re.search(r"(^|/)((api|rpc)/|grpc(_test)?\.(h|cc)$)", path):
         return False
     parts = path.split("/")
     if parts[0] in ("controller", "hostagent"):

@@ -63,6 +63,7 @@ def test_a_violation_is_found(path: str, line: str, rule: str) -> None:
         ("common/log/a.cc", "#include <spdlog/spdlog.h>"),
         ("common/rpc/a.cc", "#include <grpcpp/grpcpp.h>"),
         ("controller/api/a.cc", "#include <grpcpp/grpcpp.h>"),
+        ("common/status/grpc.cc", "#include <grpcpp/grpcpp.h>"),
         ("controller/main.cc", "#include <grpcpp/grpcpp.h>"),
         ("controller/providers/a.cc", '#include "common/clock/clock.h"'),
         ("controller/providers/a.cc", '#include "controller/inventory/vm.h"'),

@@ -18,7 +18,7 @@ INCLUDE = re.compile(rb'^[ \t]*#[ \t]*include[ \t]*"([^"]+)"', re.MULTILINE)
 FLAGS = (
     "-std=c++17",
     "-fsyntax-only",
-    "-w",
+    "-Wno-everything",
     "-Wthread-safety",
     "-Werror=thread-safety",
     "-DSPDLOG_FMT_EXTERNAL",
