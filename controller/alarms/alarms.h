@@ -1,0 +1,55 @@
+#ifndef KEYSPHERE_CONTROLLER_ALARMS_ALARMS_H_
+#define KEYSPHERE_CONTROLLER_ALARMS_ALARMS_H_
+
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "common/clock/clock.h"
+#include "common/executor/executor.h"
+#include "common/status/callback.h"
+#include "common/store/store.h"
+#include "controller/access/caller.h"
+#include "keysphere/v1/events.pb.h"
+
+namespace keysphere::controller::alarms {
+
+inline constexpr char kVmLocked[] = "Virtual Machine Locked Alarm";
+inline constexpr char kHostRequiresEncryption[] = "Host Requires Encryption Mode Enabled Alarm";
+inline constexpr char kNotBackedUp[] = "Key Provider Not Backed Up Alarm";
+inline constexpr char kKeyCollision[] = "Key Provider Collision Alarm";
+
+// What needs attention, durable; one alarm a name and object. Lives on the controller's strand.
+class Alarms {
+ public:
+  static absl::StatusOr<std::unique_ptr<Alarms>> Load(store::Store* store, executor::Strand* strand,
+                                                      clock::Clock* clock);
+
+  // Shows it, or renews its message; `again` takes an acknowledgement back (S88).
+  void Raise(absl::string_view name, absl::string_view object, v1::Alarm::Severity severity,
+             absl::string_view message, int64_t event_revision, bool again = false);
+  // Its cause ended. No effect if it does not show.
+  void Clear(absl::string_view name, absl::string_view object);
+  bool Shows(absl::string_view name, absl::string_view object) const;
+
+  void ListAlarms(const access::Caller& caller, const v1::ListAlarmsRequest& request,
+                  status::Callback<v1::ListAlarmsResponse> done);
+  void AcknowledgeAlarm(const access::Caller& caller, const v1::AcknowledgeAlarmRequest& request,
+                        status::Callback<v1::Alarm> done);
+
+ private:
+  Alarms(store::Store* store, executor::Strand* strand, clock::Clock* clock)
+      : store_(store), strand_(strand), clock_(clock) {}
+
+  store::Store* const store_;
+  executor::Strand* const strand_;
+  clock::Clock* const clock_;
+  std::map<std::pair<std::string, std::string>, v1::Alarm> showing_;  // by name and object
+};
+
+}  // namespace keysphere::controller::alarms
+
+#endif  // KEYSPHERE_CONTROLLER_ALARMS_ALARMS_H_

@@ -1,0 +1,99 @@
+#ifndef KEYSPHERE_CONTROLLER_EVENTS_EVENT_LOG_H_
+#define KEYSPHERE_CONTROLLER_EVENTS_EVENT_LOG_H_
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "common/clock/clock.h"
+#include "common/executor/executor.h"
+#include "common/status/callback.h"
+#include "common/store/store.h"
+#include "controller/access/caller.h"
+#include "keysphere/v1/events.pb.h"
+
+namespace keysphere::controller::events {
+
+// vSphere's event type ids.
+inline constexpr char kCryptoOperation[] = "com.vmware.vc.crypto.Operation";
+inline constexpr char kVmLockedKeyMissingOnHost[] =
+    "com.vmware.vc.vm.Crypto.VMLocked.KeyMissingOnHost";
+inline constexpr char kVmLockedKeyMissingOnKms[] =
+    "com.vmware.vc.vm.Crypto.VMLocked.KeyMissingOnKMS";
+inline constexpr char kVmLockedKmsClusterError[] =
+    "com.vmware.vc.vm.Crypto.VMLocked.KMSClusterError";
+inline constexpr char kVmUnlocked[] = "com.vmware.vc.vm.Crypto.VMUnlocked";
+inline constexpr char kHostCryptoEnabled[] = "com.vmware.vc.host.Crypto.Enabled";
+inline constexpr char kHostCryptoDisabled[] = "com.vmware.vc.host.Crypto.HostCryptoDisabled";
+inline constexpr char kReqEnableKeyMissingOnKms[] =
+    "com.vmware.vc.host.Crypto.ReqEnable.KeyMissingOnKMS";
+inline constexpr char kReqEnableKmsClusterError[] =
+    "com.vmware.vc.host.Crypto.ReqEnable.KMSClusterError";
+inline constexpr char kNotBackedUp[] = "com.vmware.vc.kms.crypto.NotBackedUp";
+inline constexpr char kAllBackedUp[] = "com.vmware.vc.kms.crypto.AllBackedUp";
+inline constexpr char kNotBackedUpAfterUpdate[] = "com.vmware.vc.kms.crypto.NotBackedUpAfterUpdate";
+inline constexpr char kKeyCollision[] = "com.vmware.vc.kms.crypto.KeyCollision";
+inline constexpr char kProviderCreated[] = "com.vmware.vc.kms.crypto.ProviderCreated";
+inline constexpr char kProviderDeleted[] = "com.vmware.vc.kms.crypto.ProviderDeleted";
+inline constexpr char kDefaultChanged[] = "com.vmware.vc.kms.crypto.DefaultChanged";
+inline constexpr char kHostConnected[] = "vim.event.HostConnectedEvent";
+inline constexpr char kHostConnectionLost[] = "vim.event.HostConnectionLostEvent";
+inline constexpr char kHostAdded[] = "vim.event.HostAddedEvent";
+inline constexpr char kHostRemoved[] = "vim.event.HostRemovedEvent";
+inline constexpr char kVmPoweredOn[] = "vim.event.VmPoweredOnEvent";
+inline constexpr char kVmPoweredOff[] = "vim.event.VmPoweredOffEvent";
+inline constexpr char kVmRegistered[] = "vim.event.VmRegisteredEvent";
+inline constexpr char kVmRemoved[] = "vim.event.VmRemovedEvent";
+
+// What happened, in order, durable. The last 100,000 are kept. Lives on the controller's strand.
+class EventLog {
+ public:
+  static constexpr int64_t kKept = 100'000;
+  // A watcher with more waiting than this is dropped with RESUME_FROM.
+  static constexpr size_t kWatcherQueue = 10'000;
+
+  static absl::StatusOr<std::unique_ptr<EventLog>> Load(store::Store* store,
+                                                        executor::Strand* strand,
+                                                        clock::Clock* clock);
+
+  // Gives the event its revision and time and makes it durable; lists and watchers see it then.
+  // `type`, `object`, `message` are set by the caller; `arguments` hold no secret.
+  int64_t Append(v1::Event event);
+
+  void ListEvents(const access::Caller& caller, const v1::ListEventsRequest& request,
+                  status::Callback<v1::ListEventsResponse> done);
+
+  // Calls `sink` with each event that the request asks for until CancelWatch, or with an error once
+  // (REVISION_COMPACTED, RESUME_FROM) and then no more. `sink` returns how many events wait unsent
+  // behind it.
+  using WatchId = uint64_t;
+  using Sink = std::function<size_t(absl::StatusOr<v1::Event>)>;
+  WatchId Watch(const v1::WatchEventsRequest& request, Sink sink);
+  void CancelWatch(WatchId id);
+
+ private:
+  struct Watcher;
+  EventLog(store::Store* store, executor::Strand* strand, clock::Clock* clock);
+
+  void Publish(const v1::Event& event);
+  void Flush();
+
+  store::Store* const store_;
+  executor::Strand* const strand_;
+  clock::Clock* const clock_;
+  int64_t next_revision_ = 1;
+  std::deque<v1::Event> kept_;       // durable, by revision
+  std::deque<v1::Event> unwritten_;  // waiting for a commit
+  bool committing_ = false;
+  std::map<WatchId, std::unique_ptr<Watcher>> watchers_;
+  WatchId next_watch_ = 1;
+};
+
+}  // namespace keysphere::controller::events
+
+#endif  // KEYSPHERE_CONTROLLER_EVENTS_EVENT_LOG_H_
