@@ -1,0 +1,54 @@
+#include "common/keyset/keyset.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "common/crypto/digest.h"
+
+namespace keysphere::keyset {
+namespace {
+
+// Length first, so that no two lists of fields give the same bytes.
+void AppendField(absl::string_view field, std::string* out) {
+  absl::StrAppend(out, field.size(), ":", field, ",");
+}
+
+std::string EncodeEntry(const host::v1::KeyEntry& entry) {
+  std::string out;
+  AppendField(entry.provider(), &out);
+  AppendField(absl::StrCat(static_cast<int>(entry.type())), &out);
+  AppendField(entry.key_id(), &out);
+  AppendField(entry.key_check_value(), &out);
+  AppendField(entry.tpm_required() ? "1" : "0", &out);
+  return out;
+}
+
+}  // namespace
+
+std::string Digest(const std::vector<host::v1::KeyEntry>& entries, absl::string_view cluster) {
+  std::vector<std::string> encoded;
+  encoded.reserve(entries.size());
+  for (const host::v1::KeyEntry& entry : entries) encoded.push_back(EncodeEntry(entry));
+  std::sort(encoded.begin(), encoded.end());
+  std::string all = "keysphere key set 1;";
+  AppendField(cluster, &all);
+  for (const std::string& entry : encoded) AppendField(entry, &all);
+  return crypto::Sha256(all);
+}
+
+std::string SealInfo(absl::string_view host, absl::string_view boot_id, int64_t epoch,
+                     absl::string_view provider, absl::string_view key_id) {
+  std::string info = "keysphere key to host 1;";
+  AppendField(host, &info);
+  AppendField(boot_id, &info);
+  AppendField(absl::StrCat(epoch), &info);
+  AppendField(provider, &info);
+  AppendField(key_id, &info);
+  return info;
+}
+
+bool SameKey(const host::v1::KeyEntry& a, const host::v1::KeyEntry& b) {
+  return a.provider() == b.provider() && a.key_check_value() == b.key_check_value();
+}
+
+}  // namespace keysphere::keyset
