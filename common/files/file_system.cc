@@ -336,6 +336,8 @@ absl::StatusOr<FileInfo> FileSystem::Stat(absl::string_view path) const {
   if (lstat(std::string(path).c_str(), &info) != 0) return ErrorOf(errno, "stat", path);
   FileInfo result;
   result.size = static_cast<uint64_t>(info.st_size);
+  result.inode = info.st_ino;
+  result.modified_ns = info.st_mtim.tv_sec * int64_t{1000000000} + info.st_mtim.tv_nsec;
   result.allocated_bytes = static_cast<uint64_t>(info.st_blocks) * 512;
   result.is_folder = S_ISDIR(info.st_mode);
   result.is_regular = S_ISREG(info.st_mode);

@@ -100,6 +100,9 @@ struct FileInfo {
   uint64_t allocated_bytes = 0;  // less than size in a sparse file
   bool is_folder = false;
   bool is_regular = false;
+  // Together with the size they tell whether a file is still the one that was read.
+  uint64_t inode = 0;
+  int64_t modified_ns = 0;
 };
 
 enum class OpenMode {
