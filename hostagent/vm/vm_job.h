@@ -1,0 +1,61 @@
+#ifndef KEYSPHERE_HOSTAGENT_VM_VM_JOB_H_
+#define KEYSPHERE_HOSTAGENT_VM_VM_JOB_H_
+
+#include <cstdint>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "hostagent/vm/disk_copy.h"
+#include "hostagent/vm/journal.h"
+#include "hostagent/vm/vm_folder.h"
+
+namespace keysphere::hostagent::vm {
+
+// A change of a VM that copies disks, done in steps so that nobody waits for a big disk. It holds
+// the VM's lock; until its last step nothing has happened. Destroyed before that, it is cancelled:
+// what it wrote is removed. Lives shorter than its VmFolder.
+class VmJob {
+ public:
+  struct Progress {
+    uint64_t done_bytes = 0;
+    uint64_t total_bytes = 0;
+  };
+
+  ~VmJob();
+  VmJob(const VmJob&) = delete;
+  VmJob& operator=(const VmJob&) = delete;
+
+  // Copies about `max_bytes`; true when the change is done and durable. An error ends the job: it
+  // did not happen, or, where the error came after the commit, the VM's next operation completes
+  // it.
+  absl::StatusOr<bool> Step(uint64_t max_bytes);
+  absl::Status RunToEnd();
+  Progress progress() const;
+
+ private:
+  friend class VmFolder;
+  VmJob(VmFolder* folder, std::unique_ptr<VmFolder::Plan> plan);
+
+  absl::StatusOr<bool> StepOrFail(uint64_t max_bytes);
+  void End();
+
+  VmFolder* const folder_;
+  std::unique_ptr<VmFolder::Plan> plan_;  // null: ended
+  size_t current_ = 0;
+};
+
+// What a change of a VM is made of.
+struct VmFolder::Plan {
+  std::vector<DiskCopy> copies;
+  Transaction transaction;
+  // For a powered-on VM that a disk is added to: the disk and its DEK (empty: plain).
+  std::string added_disk;
+  crypto::SecretKey added_dek;
+};
+
+}  // namespace keysphere::hostagent::vm
+
+#endif  // KEYSPHERE_HOSTAGENT_VM_VM_JOB_H_
