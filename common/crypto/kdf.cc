@@ -79,6 +79,14 @@ absl::StatusOr<SecretKey> DeriveXtsKey(const SecretKey& dek) {
   return key;
 }
 
+absl::StatusOr<SecretKey> DeriveHostConfigBodyKey(const SecretKey& configuration_key) {
+  return Derive(configuration_key, labels::kHostConfigBody, "", kKeyBytes);
+}
+
+absl::StatusOr<SecretKey> DeriveHostConfigSecretsKey(const SecretKey& configuration_key) {
+  return Derive(configuration_key, labels::kHostConfigSecrets, "", kKeyBytes);
+}
+
 absl::StatusOr<std::string> KeyCheckValue(const SecretKey& key) {
   KS_ASSIGN_OR_RETURN(const SecretKey derived, Derive(key, labels::kCheckValue, "", kKeyBytes));
   const absl::Span<const uint8_t> bytes = derived.bytes(SecretKeyAccess::Token());

@@ -28,6 +28,10 @@ TEST(KdfTest, S136_FixedVectors) {
             "676b82b83623958f61d6719ca5372fb30d3d99698575fc32928402fbc235dffd"
             "f8a1209716761e0bd74545cb04ef7acd3886ca6044a7c2be944b742d8ebf028d");
   EXPECT_EQ(ToHex(KeyCheckValue(kdk).value()), "baadc6e7baef2e9b");
+  EXPECT_EQ(HexOf(DeriveHostConfigBodyKey(kdk).value()),
+            "0ce1a870a533da0f1020808d82042e222b3afc86509b8ed71fa2c7140f21ece5");
+  EXPECT_EQ(HexOf(DeriveHostConfigSecretsKey(kdk).value()),
+            "28a90ea04069b5e9c1345b27de5661bcd59665ab42381f553f4437c906a2e60a");
 }
 
 TEST(KdfTest, S36_SameInputsGiveTheSameKek) {

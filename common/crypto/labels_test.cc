@@ -14,11 +14,14 @@ TEST(LabelsTest, S136_LabelsNeverChange) {
   EXPECT_STREQ(kHostKey, "keysphere host key");
   EXPECT_STREQ(kDiskXts, "keysphere disk xts");
   EXPECT_STREQ(kCheckValue, "keysphere kcv");
+  EXPECT_STREQ(kHostConfigBody, "keysphere host config body");
+  EXPECT_STREQ(kHostConfigSecrets, "keysphere host config secrets");
 }
 
 TEST(LabelsTest, S136_EachPurposeHasItsOwnLabel) {
-  const std::set<std::string> all = {kVmKek, kHostKey, kDiskXts, kCheckValue};
-  EXPECT_EQ(all.size(), 4u);
+  const std::set<std::string> all = {kVmKek,      kHostKey,        kDiskXts,
+                                     kCheckValue, kHostConfigBody, kHostConfigSecrets};
+  EXPECT_EQ(all.size(), 6u);
 }
 
 TEST(LabelsTest, TransportInfoIsFixed) {

@@ -99,11 +99,11 @@ absl::Status EsysError(TSS2_RC rc, absl::string_view action) {
       .NextStep("Power-cycle the host; if it stays so, its TPM is defective.");
 }
 
-absl::StatusOr<std::unique_ptr<Esys>> Esys::Open(TSS2_TCTI_CONTEXT* tcti) {
+absl::StatusOr<std::unique_ptr<Esys>> Esys::Open(TSS2_TCTI_CONTEXT* tcti, bool encrypt) {
   ESYS_CONTEXT* context = nullptr;
   const TSS2_RC rc = Esys_Initialize(&context, tcti, nullptr);
   if (rc != TSS2_RC_SUCCESS) return EsysError(rc, "the TPM software stack does not start");
-  return std::unique_ptr<Esys>(new Esys(context));
+  return std::unique_ptr<Esys>(new Esys(context, encrypt));
 }
 
 Esys::~Esys() {
@@ -176,11 +176,12 @@ absl::Status Esys::MakeStorageKey() {
 
 absl::StatusOr<ESYS_TR> Esys::StartSession(TPM2_SE type, TPMA_SESSION attributes) {
   ESYS_TR session = ESYS_TR_NONE;
-  TSS2_RC rc =
-      Esys_StartAuthSession(context_, storage_key_, ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE,
-                            ESYS_TR_NONE, nullptr, type, &kAes128Cfb, TPM2_ALG_SHA256, &session);
+  TSS2_RC rc = Esys_StartAuthSession(context_, encrypt_ ? storage_key_ : ESYS_TR_NONE, ESYS_TR_NONE,
+                                     ESYS_TR_NONE, ESYS_TR_NONE, ESYS_TR_NONE, nullptr, type,
+                                     &kAes128Cfb, TPM2_ALG_SHA256, &session);
   if (rc != TSS2_RC_SUCCESS) return EsysError(rc, "the TPM starts no session");
   Keep(session);
+  if (!encrypt_) attributes = 0;
   rc =
       Esys_TRSess_SetAttributes(context_, session, TPMA_SESSION_CONTINUESESSION | attributes, 0xFF);
   if (rc != TSS2_RC_SUCCESS) return EsysError(rc, "a TPM session takes no attributes");
@@ -245,7 +246,10 @@ absl::StatusOr<std::string> Esys::Seal(const crypto::SecretKey& secret) {
   }
   KS_RETURN_IF_ERROR(MakeStorageKey());
   KS_ASSIGN_OR_RETURN(const TPM2B_DIGEST policy, Pcr7Policy());
-  KS_ASSIGN_OR_RETURN(const ESYS_TR session, StartSession(TPM2_SE_HMAC, TPMA_SESSION_DECRYPT));
+  ESYS_TR session = ESYS_TR_PASSWORD;
+  if (encrypt_) {
+    KS_ASSIGN_OR_RETURN(session, StartSession(TPM2_SE_HMAC, TPMA_SESSION_DECRYPT));
+  }
   TPM2B_SENSITIVE_CREATE sensitive = {};
   const auto bytes = secret.bytes(crypto::SecretKeyAccess::Token());
   sensitive.sensitive.data.size = static_cast<UINT16>(bytes.size());

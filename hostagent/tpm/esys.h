@@ -18,13 +18,13 @@ namespace keysphere::hostagent::tpm {
 absl::Status EsysError(TSS2_RC rc, absl::string_view action);
 
 // One use of a TPM 2.0 through tpm2-tss' ESAPI: a few commands, then thrown away, so that no buffer
-// of the library outlives the secret that went through it. What goes through the transport is
-// encrypted where it is secret: sessions are salted with the storage key, whose private half never
-// leaves the chip.
+// of the library outlives the secret that went through it.
 class Esys {
  public:
-  // `tcti` outlives it.
-  static absl::StatusOr<std::unique_ptr<Esys>> Open(TSS2_TCTI_CONTEXT* tcti);
+  // `tcti` outlives it. With `encrypt`, secrets are encrypted on their way to the chip: sessions
+  // are salted with the storage key, whose private half never leaves it (a few ms each, since
+  // tpm2-tss loads OpenSSL's algorithms anew for every hash).
+  static absl::StatusOr<std::unique_ptr<Esys>> Open(TSS2_TCTI_CONTEXT* tcti, bool encrypt);
   Esys(const Esys&) = delete;
   Esys& operator=(const Esys&) = delete;
   ~Esys();
@@ -42,7 +42,7 @@ class Esys {
   absl::Status ShutdownTpm();
 
  private:
-  explicit Esys(ESYS_CONTEXT* context) : context_(context) {}
+  Esys(ESYS_CONTEXT* context, bool encrypt) : context_(context), encrypt_(encrypt) {}
 
   absl::Status MakeStorageKey();
   absl::Status CheckParent(const TPM2B_NAME& parent);
@@ -56,6 +56,7 @@ class Esys {
   ESYS_TR Keep(ESYS_TR handle);
 
   ESYS_CONTEXT* context_;
+  const bool encrypt_;
   ESYS_TR storage_key_ = ESYS_TR_NONE;
   std::vector<ESYS_TR> handles_;  // flushed at the end
 };

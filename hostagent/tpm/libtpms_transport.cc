@@ -49,6 +49,7 @@ class LibtpmsTransport : public Transport {
   bool Claim();
   absl::Status PowerCycle() override;
   bool can_power_cycle() const override { return true; }
+  bool leaves_process() const override { return false; }
   TSS2_TCTI_CONTEXT* tcti() override { return reinterpret_cast<TSS2_TCTI_CONTEXT*>(&tcti_); }
   absl::Status ProtectMemory() override;
   absl::Status TakeStorageError() override { return std::exchange(error_, absl::OkStatus()); }

@@ -87,8 +87,9 @@ absl::Status RealTpm::With(absl::FunctionRef<absl::Status(Esys*)> work) {
   }
   absl::Status result;
   TSS2_TCTI_CONTEXT* const tcti = transport_->tcti();
+  const bool encrypt = transport_->leaves_process();
   const bool stack_is_private = RunOnPrivateStack([&] {
-    auto esys = Esys::Open(tcti);
+    auto esys = Esys::Open(tcti, encrypt);
     result = esys.ok() ? work(esys->get()) : esys.status();
   });
   if (!stack_is_private && stats_.memory_protected) {

@@ -124,6 +124,7 @@ class TctiTransport : public Transport {
   bool can_power_cycle() const override {
     return name_ == "swtpm" || absl::StartsWith(name_, "swtpm:");
   }
+  bool leaves_process() const override { return true; }
   TSS2_TCTI_CONTEXT* tcti() override { return context_; }
 
   absl::Status PowerCycle() override {

@@ -25,6 +25,9 @@ class Transport {
   // False: the machine's firmware resets the chip and extends its PCRs; here they are only read.
   virtual bool can_power_cycle() const = 0;
 
+  // True: what goes through it leaves this process and is encrypted therefore.
+  virtual bool leaves_process() const = 0;
+
   // Valid after PowerCycle and as long as this object.
   virtual TSS2_TCTI_CONTEXT* tcti() = 0;
 
