@@ -214,6 +214,7 @@ absl::StatusCode CodeOf(Reason reason) {
       return absl::StatusCode::kAlreadyExists;
     case v1::REASON_CONFLICT:
       return absl::StatusCode::kAborted;
+    case v1::REASON_OVERLOADED:
     case v1::REASON_TOO_LARGE:
     case v1::REASON_RESUME_FROM:
     case v1::REASON_STORAGE_FULL:
@@ -222,6 +223,7 @@ absl::StatusCode CodeOf(Reason reason) {
     case v1::REASON_CHECK_VALUE_MISMATCH:
     case v1::REASON_VM_FILE_INVALID:
     case v1::REASON_CIPHERTEXT_CORRUPT:
+    case v1::REASON_STORE_CORRUPT:
       return absl::StatusCode::kDataLoss;
     case v1::REASON_REVISION_COMPACTED:
       return absl::StatusCode::kOutOfRange;
