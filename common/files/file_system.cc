@@ -85,11 +85,15 @@ absl::Status FileSystem::SyncFd(int fd, Operation operation, absl::string_view p
     // Some file systems have no sync of folders: their names are as durable as they get.
     if (operation == Operation::kSyncFolder && error == EINVAL) return absl::OkStatus();
   }
-  // After a failed sync the kernel may drop the pages and call the next sync a success, so that
-  // what was told to be durable would not be. Only a new start, which reads what is there, helps.
   const absl::Status failed = ErrorOf(error, "sync", path);
-  fatal_(absl::StrCat("keysphere: ", failed.message(), "; the process ends"));
+  EndAfterFailedSync(failed.message());
   return failed;
+}
+
+// After a failed sync the kernel may drop the pages and call the next sync a success, so that what
+// was told to be durable would not be. Only a new start, which reads what is there, helps.
+void FileSystem::EndAfterFailedSync(absl::string_view message) const {
+  fatal_(absl::StrCat("keysphere: ", message, "; the process ends"));
 }
 
 absl::StatusOr<size_t> FileSystem::ReadFd(int fd, absl::string_view path, uint64_t offset,

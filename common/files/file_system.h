@@ -188,6 +188,9 @@ class FileSystem {
   // that are going on. Returns how many.
   absl::StatusOr<int> RemoveStaleTemporaries(absl::string_view folder) const;
 
+  // What a failed sync does, for those who sync by other means (the database).
+  void EndAfterFailedSync(absl::string_view message) const;
+
   // The status of a failed system call: for those who make their own calls on files.
   static absl::Status ErrorOf(int error, absl::string_view action, absl::string_view path);
 

@@ -1,0 +1,62 @@
+// store_bench PATH: commits a second into a new database, one at a time and with many waiting.
+#include <chrono>
+#include <cstdio>
+#include <string>
+
+#include "common/crypto/secret_key.h"
+#include "common/files/file_system.h"
+#include "common/status/status.h"
+#include "common/store/sqlite_store.h"
+#include "common/sync/mutex.h"
+
+namespace keysphere::store {
+namespace {
+
+// Runs `commits` commits of one 200-byte put, at most `window` of them at a time.
+void Measure(Store* store, int commits, int window) {
+  sync::Mutex mutex;
+  sync::CondVar answered;
+  int in_flight = 0;
+  const auto begin = std::chrono::steady_clock::now();  // a measurement, not a behaviour
+  for (int i = 0; i < commits; ++i) {
+    {
+      sync::MutexLock lock(&mutex);
+      while (in_flight >= window) answered.Wait(&mutex);
+      ++in_flight;
+    }
+    store->Commit(Transaction().Put("vm/" + std::to_string(i), std::string(200, 'x')),
+                  [&](absl::StatusOr<Revision> revision) {
+                    KS_CHECK(revision.ok());
+                    sync::MutexLock lock(&mutex);
+                    --in_flight;
+                    answered.Signal();
+                  });
+  }
+  {
+    sync::MutexLock lock(&mutex);
+    while (in_flight > 0) answered.Wait(&mutex);
+  }
+  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
+  std::printf("%d waiting: %.0f commits/s\n", window, commits / took.count());
+}
+
+}  // namespace
+}  // namespace keysphere::store
+
+int main(int argc, char** argv) {
+  if (argc != 2) {
+    std::fprintf(stderr, "usage: store_bench PATH\n");
+    return 2;
+  }
+  KS_CHECK(keysphere::crypto::InitKeyMemory(size_t{1} << 20).ok());
+  const keysphere::files::FileSystem files;
+  const auto store = keysphere::store::SqliteStore::Open(&files, argv[1]);
+  if (!store.ok()) {
+    std::fprintf(stderr, "%s\n", keysphere::status::ToString(store.status()).c_str());
+    return 1;
+  }
+  keysphere::store::Measure(store->get(), 5000, 1);
+  keysphere::store::Measure(store->get(), 50000, 64);
+  keysphere::store::Measure(store->get(), 100000, 1000);
+  return 0;
+}
