@@ -1,8 +1,12 @@
 #include "common/crypto/kdf.h"
 
+#include <atomic>
 #include <set>
 #include <string>
+#include <thread>
+#include <vector>
 
+#include "common/crypto/key_wrap.h"
 #include "common/crypto/test_vectors.h"
 #include "common/status/matchers.h"
 #include "gtest/gtest.h"
@@ -67,6 +71,23 @@ TEST(KdfTest, AnEmptyKeyIdIsRefused) {
 TEST(KdfTest, S141_CheckValuesTellKeysApart) {
   EXPECT_NE(KeyCheckValue(CountingKey(0)).value(), KeyCheckValue(CountingKey(1)).value());
   EXPECT_EQ(KeyCheckValue(CountingKey(0)).value().size(), kCheckValueBytes);
+}
+
+TEST(KdfTest, ThreadsDeriveAtTheSameTime) {
+  const SecretKey kdk = CountingKey(0);
+  std::vector<std::thread> threads;
+  std::atomic<int> equal{0};
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&kdk, &equal] {
+      for (int i = 0; i < 50; ++i) {
+        const SecretKey kek = DeriveVmKek(kdk, kKeyId).value();
+        const SecretKey dek = UnwrapKey(kek, WrapKey(kek, kdk).value()).value();
+        if (dek.Equals(kdk)) ++equal;
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(equal.load(), 200);
 }
 
 }  // namespace
