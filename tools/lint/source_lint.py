@@ -68,7 +68,8 @@ RULES: Tuple[Rule, ...] = (
         "time",
         re.compile(
             r"\babsl::(Now|GetCurrentTimeNanos|SleepFor)\b|_clock::now\b|\bsleep_(for|until)\b"
-            r"|(?<![\w.>])(sleep|usleep|nanosleep|clock_nanosleep|gettimeofday|clock_gettime)\s*\("
+            r"|(?<![\w.>])(sleep|usleep|nanosleep|clock_nanosleep|gettimeofday)\s*\("
+            r"|(?<![\w.>])clock_gettime\s*\((?!\s*CLOCK_(THREAD|PROCESS)_CPUTIME_ID)"
             r"|(?<![\w.>])time\s*\(\s*(nullptr|NULL|0)\s*\)|\bgpr_(now|sleep_until)\b"
         ),
         below("common/clock"),
