@@ -218,9 +218,11 @@ TEST(BundleTest, TheForgeryOfTheseTestsIsAcceptedWhenNothingIsWrong) {
 TEST(BundleTest, S37_Sha1AndTripleDesAndRc2AreRefused) {
   const SecretKey password = KeyOf("p");
   Forgery forgery;
+  // LINT-ALLOW(weak-hash): a bundle that must be refused.
   forgery.mac = EVP_sha1();
   EXPECT_THAT(ReadBundle(Forge(forgery), nullptr), HasReason(v1::REASON_BUNDLE_INVALID));
   forgery.mac = EVP_sha256();
+  // LINT-ALLOW(weak-hash): a bundle that must be refused.
   forgery.encryption = NID_pbe_WithSHA1And3_Key_TripleDES_CBC;
   const std::string triple_des = Forge(forgery);
   EXPECT_THAT(ReadBundle(triple_des, &password), HasReason(v1::REASON_BUNDLE_INVALID));

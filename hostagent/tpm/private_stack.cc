@@ -20,6 +20,7 @@ bool RunOn(char* stack, absl::FunctionRef<void()>* work) {
   pthread_attr_t attributes;
   if (pthread_attr_init(&attributes) != 0) return false;
   pthread_t thread;
+  // LINT-ALLOW(thread): the caller waits for it; it exists for its stack.
   const bool started = pthread_attr_setstack(&attributes, stack, kStackBytes) == 0 &&
                        pthread_create(&thread, &attributes, &Run, work) == 0;
   pthread_attr_destroy(&attributes);

@@ -74,6 +74,7 @@ def test_a_violation_is_found(path: str, line: str, rule: str) -> None:
         ("common/crypto/BUILD", 'visibility = ["//controller:__subpackages__"],'),
         ("common/crypto/a.cc", "EVP_sha1();  // LINT-ALLOW(weak-hash): a bundle to be refused"),
         ("common/crypto/a.cc", "// LINT-ALLOW(weak-hash): a bundle to be refused\nEVP_sha1();"),
+        ("kmip/a.cc", "// LINT-ALLOW(weak-hash): refused\nbool ok = F(1) &&\n    G(EVP_sha1());"),
         ("docs/a.md", "see [there](https://example.org/)"),
     ],
 )
@@ -84,6 +85,11 @@ def test_what_is_right_passes(path: str, line: str) -> None:
 def test_an_exception_needs_a_reason_and_its_own_rule() -> None:
     assert rules("kmip/a.cc", "EVP_sha1();  // LINT-ALLOW(weak-hash):\n") == ["weak-hash"]
     assert rules("kmip/a.cc", "EVP_sha1();  // LINT-ALLOW(time): why\n") == ["weak-hash"]
+
+
+def test_an_exception_ends_with_its_statement() -> None:
+    text = "// LINT-ALLOW(weak-hash): refused\nEVP_sha1();\nEVP_sha1();\n"
+    assert rules("kmip/a.cc", text) == ["weak-hash"]
 
 
 def test_the_right_guard_passes() -> None:
