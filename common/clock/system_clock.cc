@@ -8,13 +8,17 @@ namespace keysphere::clock {
 
 SystemClock::SystemClock() : thread_([this] { Work(); }) {}
 
-SystemClock::~SystemClock() {
+SystemClock::~SystemClock() { StopTimers(); }
+
+void SystemClock::StopTimers() {
+  TimerQueue dropped;  // destroyed after the lock
   {
     sync::MutexLock lock(&mutex_);
     stopping_ = true;
+    std::swap(dropped, timers_);
   }
   Wake();
-  thread_.join();
+  if (thread_.joinable()) thread_.join();
 }
 
 absl::Time SystemClock::Now() { return absl::Now(); }
@@ -24,6 +28,7 @@ Clock::TimerId SystemClock::RunAt(absl::Time when, absl::AnyInvocable<void()> ca
   bool first = false;
   {
     sync::MutexLock lock(&mutex_);
+    if (stopping_) return kNoTimer;
     first = when < timers_.next_deadline();
     id = timers_.Add(when, std::move(callback));
   }

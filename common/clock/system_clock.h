@@ -15,7 +15,6 @@ namespace keysphere::clock {
 class SystemClock : public Clock {
  public:
   SystemClock();
-  // Pending timers are dropped unrun.
   ~SystemClock() override;
   SystemClock(const SystemClock&) = delete;
   SystemClock& operator=(const SystemClock&) = delete;
@@ -23,6 +22,10 @@ class SystemClock : public Clock {
   absl::Time Now() override;
   TimerId RunAt(absl::Time when, absl::AnyInvocable<void()> callback) override;
   bool Cancel(TimerId id) override;
+
+  // Pending timers, and those set later, are dropped unrun; none runs any more. To be called before
+  // what timers use is destroyed; the destructor calls it too.
+  void StopTimers();
 
  private:
   void Work();

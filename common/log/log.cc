@@ -2,26 +2,12 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/status/status.h"
+#include "common/status/text.h"
 
 namespace keysphere::log {
 namespace {
 
 constexpr size_t kMaxCharacters = 256;
-constexpr absl::string_view kEllipsis = "...";
-
-// At most kMaxCharacters characters; a multi-byte character is not cut.
-std::string Cut(absl::string_view text) {
-  size_t characters = 0;
-  size_t cut = 0;
-  for (size_t i = 0; i < text.size(); ++i) {
-    const bool begins = (static_cast<unsigned char>(text[i]) & 0xc0) != 0x80;
-    if (!begins) continue;
-    if (characters == kMaxCharacters - kEllipsis.size()) cut = i;
-    if (++characters > kMaxCharacters) return absl::StrCat(text.substr(0, cut), kEllipsis);
-  }
-  // A text of continuation bytes only is no UTF-8: count its bytes.
-  return std::string(text.substr(0, 4 * kMaxCharacters));
-}
 
 }  // namespace
 
@@ -50,7 +36,8 @@ absl::Status ParseLevel(absl::string_view name, Level* level) {
       absl::StrCat("log level: debug, info, warning or error, not ", status::Quote(name)));
 }
 
-Field::Field(absl::string_view key, absl::string_view value) : key_(key), value_(Cut(value)) {}
+Field::Field(absl::string_view key, absl::string_view value)
+    : key_(key), value_(status::Printable(value, kMaxCharacters)) {}
 
 Field::Field(absl::string_view key, absl::Time value)
     : Field(key,

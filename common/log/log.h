@@ -19,7 +19,8 @@ absl::string_view LevelName(Level level);  // "debug", "info", "warning", "error
 absl::Status ParseLevel(absl::string_view name, Level* level);
 
 // A key and a value. Values come from a few types, none of which holds a secret: no SecretKey, no
-// bytes, no message. Texts are cut to 256 characters, and control characters are escaped.
+// bytes, no message. Texts are cut to 256 characters; control characters and bytes that are no
+// UTF-8 are escaped.
 class Field {
  public:
   Field(absl::string_view key, absl::string_view value);

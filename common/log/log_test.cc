@@ -75,7 +75,8 @@ TEST_F(WriterTest, AValueCannotBeginALine) {
   logger->Warning("x", {{"name", "a\nlevel=error event=forged\x1b[0m"}});
   EXPECT_EQ(Written(),
             "time=2023-11-14T22:13:20.123Z level=warning event=x "
-            "name=\"a\\nlevel=error event=forged\\u001b[0m\"\n");
+            R"(name="a\\nlevel=error event=forged\\x1b[0m")"
+            "\n");
 }
 
 TEST_F(WriterTest, LessImportantEventsAreDropped) {
@@ -102,7 +103,7 @@ TEST(FieldTest, TextsAreCutAt256Characters) {
   for (int i = 0; i < 300; ++i) umlauts += "\xc3\xbc";
   for (int i = 0; i < 253; ++i) cut += "\xc3\xbc";
   EXPECT_EQ(Field("k", umlauts).value(), cut + "...");
-  EXPECT_LE(Field("k", std::string(100'000, '\x80')).value().size(), 1024u);
+  EXPECT_LE(Field("k", std::string(100'000, '\x80')).value().size(), 256u);
 }
 
 TEST(FieldTest, AStatusReadsAsItsReason) {

@@ -1,15 +1,14 @@
 #include "common/status/status.h"
 
 #include <algorithm>
-#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 
 #include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 #include "absl/strings/strip.h"
 #include "absl/types/optional.h"
+#include "common/status/text.h"
 
 namespace keysphere::status {
 namespace {
@@ -22,86 +21,13 @@ constexpr size_t kMaxNextStep = 400;
 constexpr size_t kMaxValue = 160;
 constexpr size_t kMaxEntries = 16;
 constexpr size_t kMaxOthers = 32;
-constexpr absl::string_view kEllipsis = "...";
-
-struct CodePoint {
-  uint32_t value = 0;
-  size_t bytes = 1;
-  bool valid = false;
-};
-
-// The first character of `text`, which is not empty. Overlong forms, surrogates and stray bytes are
-// invalid single bytes.
-CodePoint Decode(absl::string_view text) {
-  const auto byte = [&](size_t i) { return static_cast<uint8_t>(text[i]); };
-  const uint8_t lead = byte(0);
-  if (lead < 0x80) return {lead, 1, true};
-  const size_t size = lead >= 0xf0 && lead < 0xf8   ? 4
-                      : lead >= 0xe0 && lead < 0xf0 ? 3
-                      : lead >= 0xc2 && lead < 0xe0 ? 2
-                                                    : 0;
-  if (size == 0 || text.size() < size) return {lead, 1, false};
-  uint32_t value = lead & (0xffu >> (size + 1));
-  for (size_t i = 1; i < size; ++i) {
-    if ((byte(i) & 0xc0) != 0x80) return {lead, 1, false};
-    value = value << 6 | (byte(i) & 0x3fu);
-  }
-  const uint32_t least = size == 2 ? 0x80 : size == 3 ? 0x800 : 0x10000;
-  const bool surrogate = value >= 0xd800 && value < 0xe000;
-  if (value < least || value > 0x10ffff || surrogate) return {lead, 1, false};
-  return {value, size, true};
-}
-
-// What a terminal would obey instead of show: controls, line separators, changes of direction.
-bool IsControl(uint32_t value) {
-  return value < 0x20 || (value >= 0x7f && value < 0xa0) || value == 0x2028 || value == 0x2029 ||
-         (value >= 0x202a && value <= 0x202e) || (value >= 0x2066 && value <= 0x2069);
-}
-
-// `text` as valid UTF-8 without control characters, at most `limit` characters, which count the
-// escapes and the ellipsis of a cut.
-std::string Clean(absl::string_view text, size_t limit, bool escape_quotes = false) {
-  std::string out;
-  size_t characters = 0;
-  size_t cut_bytes = 0;  // where the ellipsis goes if the text does not fit
-  while (!text.empty()) {
-    const CodePoint c = Decode(text);
-    std::string piece;
-    if (!c.valid) {
-      piece = absl::StrFormat("\\x%02x", c.value);
-    } else if (c.value == '\n') {
-      piece = "\\n";
-    } else if (c.value == '\t') {
-      piece = "\\t";
-    } else if (IsControl(c.value)) {
-      piece = absl::StrFormat(c.value < 0x100 ? "\\x%02x" : "\\u%04x", c.value);
-    } else if (escape_quotes && (c.value == '"' || c.value == '\\')) {
-      piece = absl::StrCat("\\", text.substr(0, 1));
-    }
-    const size_t width = piece.empty() ? 1 : piece.size();
-    if (characters + width > limit) {
-      out.resize(cut_bytes);
-      absl::StrAppend(&out, kEllipsis);
-      return out;
-    }
-    if (piece.empty()) {
-      absl::StrAppend(&out, text.substr(0, c.bytes));
-    } else {
-      absl::StrAppend(&out, piece);
-    }
-    characters += width;
-    if (characters + kEllipsis.size() <= limit) cut_bytes = out.size();
-    text.remove_prefix(c.bytes);
-  }
-  return out;
-}
 
 // Makes message and detail fit into kMaxBytes: the message gives way first, then the next step,
 // then metadata, the longest first.
 void Fit(std::string* message, ErrorDetail* detail) {
   const auto size = [&] { return message->size() + detail->ByteSizeLong(); };
-  if (size() > kMaxBytes) *message = Clean(*message, 256);
-  if (size() > kMaxBytes) detail->set_next_step(Clean(detail->next_step(), 128));
+  if (size() > kMaxBytes) *message = Printable(*message, 256);
+  if (size() > kMaxBytes) detail->set_next_step(Printable(detail->next_step(), 128));
   auto* metadata = detail->mutable_metadata();
   while (size() > kMaxBytes && !metadata->empty()) {
     auto longest = metadata->begin();
@@ -243,21 +169,21 @@ absl::StatusCode CodeOf(Reason reason) {
 }
 
 std::string Quote(absl::string_view input) {
-  return absl::StrCat("\"", Clean(input, kMaxQuoted, /*escape_quotes=*/true), "\"");
+  return absl::StrCat("\"", Printable(input, kMaxQuoted, /*escape_quotes=*/true), "\"");
 }
 
 ErrorBuilder::ErrorBuilder(Reason reason, absl::string_view message)
-    : message_(Clean(message, kMaxMessage)) {
+    : message_(Printable(message, kMaxMessage)) {
   detail_.set_reason(reason);
 }
 
 ErrorBuilder& ErrorBuilder::Object(absl::string_view kind, absl::string_view name) {
-  detail_.set_object(absl::StrCat(Clean(kind, kMaxQuoted), "/", Clean(name, kMaxQuoted)));
+  detail_.set_object(absl::StrCat(Printable(kind, kMaxQuoted), "/", Printable(name, kMaxQuoted)));
   return *this;
 }
 
 ErrorBuilder& ErrorBuilder::NextStep(absl::string_view sentence) {
-  detail_.set_next_step(Clean(sentence, kMaxNextStep));
+  detail_.set_next_step(Printable(sentence, kMaxNextStep));
   return *this;
 }
 
@@ -272,7 +198,7 @@ ErrorBuilder& ErrorBuilder::Other(Reason reason) {
 
 ErrorBuilder& ErrorBuilder::With(absl::string_view key, absl::string_view value) {
   if (detail_.metadata_size() < kMaxEntries) {
-    (*detail_.mutable_metadata())[Clean(key, kMaxQuoted)] = Clean(value, kMaxValue);
+    (*detail_.mutable_metadata())[Printable(key, kMaxQuoted)] = Printable(value, kMaxValue);
   }
   return *this;
 }
@@ -319,9 +245,9 @@ std::string ToString(const absl::Status& status) {
   const std::string& name = v1::Reason_Name(detail.reason());
   std::string text = absl::StrCat(name.empty() ? absl::StrCat("REASON ", detail.reason())
                                                : std::string(absl::StripPrefix(name, "REASON_")),
-                                  ": ", Clean(status.message(), kMaxMessage));
-  const std::string object = Clean(detail.object(), 2 * kMaxQuoted);
-  const std::string next_step = Clean(detail.next_step(), kMaxNextStep);
+                                  ": ", Printable(status.message(), kMaxMessage));
+  const std::string object = Printable(detail.object(), 2 * kMaxQuoted);
+  const std::string next_step = Printable(detail.next_step(), kMaxNextStep);
   if (object.empty() && next_step.empty()) return text;
   absl::StrAppend(&text, " (", object, object.empty() || next_step.empty() ? "" : "; ", next_step,
                   ")");

@@ -36,7 +36,7 @@ absl::StatusOr<std::unique_ptr<ClockMaster>> ClockMaster::Create(const std::stri
 
 ClockMaster::ClockMaster(std::string path, std::unique_ptr<PageFile> page, const Options& options)
     : path_(std::move(path)),
-      options_(options),
+      quiet_guard_ns_(absl::ToInt64Nanoseconds(options.quiet_guard)),
       page_(std::move(page)),
       taken_(options.slots, false),
       follower_([this] { FollowRealTime(); }) {}
@@ -241,7 +241,7 @@ absl::Status ClockMaster::NotQuiescent() const {
 }
 
 absl::Status ClockMaster::WaitQuiet() {
-  if (QuietWithin(options_.quiet_guard)) return absl::OkStatus();
+  if (QuietWithin(absl::Nanoseconds(quiet_guard_ns_.load()))) return absl::OkStatus();
   return NotQuiescent();
 }
 

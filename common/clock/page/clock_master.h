@@ -56,6 +56,8 @@ class ClockMaster {
   absl::Status SetSkew(int slot, absl::Duration skew);
 
   absl::Time Now() const;
+  // Another real guard than the options'.
+  void SetQuietGuard(absl::Duration guard) { quiet_guard_ns_ = absl::ToInt64Nanoseconds(guard); }
   // Waits until nobody has work to do at this instant. DEADLINE_EXCEEDED (NOT_QUIESCENT) after the
   // real guard: names the process and what keeps it busy.
   absl::Status WaitQuiet();
@@ -98,7 +100,7 @@ class ClockMaster {
   void FollowRealTime();
 
   const std::string path_;
-  const Options options_;
+  std::atomic<int64_t> quiet_guard_ns_;
   const std::unique_ptr<PageFile> page_;
   sync::Mutex advance_mutex_;  // held by who moves time
   sync::Mutex slots_mutex_;    // guards names, flags and links of the page

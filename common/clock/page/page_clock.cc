@@ -49,16 +49,24 @@ PageClock::PageClock(std::unique_ptr<PageFile> page, int slot)
 }
 
 PageClock::~PageClock() {
+  StopTimers();
+  Slot& slot = page_->slot(slot_);
+  slot.pid = 0;
+  slot.flags.fetch_and(~kLive);
+  page_->NotifyMaster();
+}
+
+void PageClock::StopTimers() {
+  TimerQueue dropped;  // destroyed after the lock
   {
     sync::MutexLock lock(&mutex_);
     stopping_ = true;
+    std::swap(dropped, timers_);
+    PublishDeadline();
   }
   page_->WakeSlot(slot_);
-  thread_.join();
-  Slot& slot = page_->slot(slot_);
-  slot.next_deadline_ns = kNever;
-  slot.pid = 0;
-  slot.flags.fetch_and(~(kLive | kWatchesLinks));
+  if (thread_.joinable()) thread_.join();
+  page_->slot(slot_).flags.fetch_and(~kWatchesLinks);
   page_->NotifyMaster();
 }
 
@@ -69,6 +77,7 @@ Clock::TimerId PageClock::RunAt(absl::Time when, absl::AnyInvocable<void()> call
   bool due = false;
   {
     sync::MutexLock lock(&mutex_);
+    if (stopping_) return kNoTimer;
     id = timers_.Add(when, std::move(callback));
     PublishDeadline();
     due = timers_.HasDue(Now());

@@ -25,12 +25,16 @@ class PageClock : public Clock {
   // Opens "PATH:SLOT" (the flag --clock-page). INVALID_ARGUMENT: not of this form, not a page, no
   // such slot; INVALID_STATE: another process has the slot open.
   static absl::StatusOr<std::unique_ptr<PageClock>> Open(absl::string_view path_and_slot);
-  // Pending timers are dropped unrun; the slot is no longer live.
+  // The slot is no longer live.
   ~PageClock() override;
 
   absl::Time Now() override;
   TimerId RunAt(absl::Time when, absl::AnyInvocable<void()> callback) override;
   bool Cancel(TimerId id) override;
+
+  // Pending timers, and those set later, are dropped unrun, and changes of links go unheard. To be
+  // called before what timers use is destroyed; the destructor calls it too.
+  void StopTimers();
 
   int slot() const { return slot_; }
 

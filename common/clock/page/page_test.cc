@@ -24,8 +24,6 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 const absl::Time kStart = absl::FromUnixSeconds(1'700'000'000);
-// A guard that is meant to end.
-constexpr absl::Duration kShort = absl::Milliseconds(30);
 
 // Strings in the order in which several threads added them.
 class Record {
@@ -55,13 +53,12 @@ class PageTest : public ::testing::Test {
  protected:
   std::string path() const { return ::testing::TempDir() + "/clock"; }
 
-  void MakeMaster(absl::Duration guard = absl::Seconds(30)) {
+  void MakeMaster() {
     ClockMaster::Options options;
     options.slots = 8;
     options.streams = 4;
     options.links = 4;
     options.start = kStart;
-    options.quiet_guard = guard;
     auto master = ClockMaster::Create(path(), options);
     ASSERT_THAT(master, IsOk());
     master_ = *std::move(master);
@@ -73,6 +70,21 @@ class PageTest : public ::testing::Test {
     auto clock = PageClock::Open(master_->FlagOf(*slot));
     EXPECT_THAT(clock, IsOk());
     return *std::move(clock);
+  }
+
+  // What `wait` says with a guard that is meant to end.
+  template <typename F>
+  absl::Status Blocked(F wait) {
+    master_->SetQuietGuard(absl::Milliseconds(30));
+    const absl::Status status = wait();
+    master_->SetQuietGuard(absl::Seconds(30));
+    return status;
+  }
+  absl::Status BlockedWait() {
+    return Blocked([this] { return master_->WaitQuiet(); });
+  }
+  absl::Status BlockedAdvance(absl::Duration duration) {
+    return Blocked([=] { return master_->AdvanceBy(duration); });
   }
 
   std::string At(Clock* clock) { return absl::FormatDuration(clock->Now() - kStart); }
@@ -134,16 +146,17 @@ TEST_F(PageTest, TheWorkOfATimerEndsBeforeTimeGoesOn) {
     ASSERT_THAT(master_->AdvanceBy(absl::Minutes(21)), IsOk());
 
     EXPECT_THAT(record_.entries(), ElementsAre("5m", "10m", "15m", "20m"));
+    clock->StopTimers();
   }
 }
 
 TEST_F(PageTest, TimeWaitsForABusyTokenAndTheGuardNamesIt) {
-  MakeMaster(kShort);
+  MakeMaster();
   auto clock = Join("host/esx-1");
   Clock::BusyToken token = clock->Busy("unary call");
   clock->RunAfter(absl::Seconds(1), [&] { record_.Add("ran"); });
 
-  const absl::Status status = master_->AdvanceBy(absl::Seconds(2));
+  const absl::Status status = BlockedAdvance(absl::Seconds(2));
 
   EXPECT_THAT(status, HasReason(v1::REASON_NOT_QUIESCENT));
   EXPECT_THAT(std::string(status.message()), HasSubstr("\"host/esx-1\" is busy (unary call x1)"));
@@ -157,19 +170,19 @@ TEST_F(PageTest, TimeWaitsForABusyTokenAndTheGuardNamesIt) {
 }
 
 TEST_F(PageTest, TheTokensThatAreHeldAreNamedNotTheLastOne) {
-  MakeMaster(kShort);
+  MakeMaster();
   auto clock = Join("a");
   const Clock::BusyToken first = clock->Busy("first");
   const Clock::BusyToken again = clock->Busy("first");
   { const Clock::BusyToken second = clock->Busy("second"); }
-  EXPECT_THAT(std::string(master_->WaitQuiet().message()), HasSubstr("(first x2)"));
+  EXPECT_THAT(std::string(BlockedWait().message()), HasSubstr("(first x2)"));
 }
 
 TEST_F(PageTest, TimeWaitsForAProcessThatStarts) {
-  MakeMaster(kShort);
+  MakeMaster();
   const int slot = *master_->AllocateSlot("host/esx-1");
   master_->HoldForStart(slot);
-  const absl::Status status = master_->AdvanceBy(absl::Seconds(1));
+  const absl::Status status = BlockedAdvance(absl::Seconds(1));
   EXPECT_THAT(status, HasReason(v1::REASON_NOT_QUIESCENT));
   EXPECT_THAT(std::string(status.message()), HasSubstr("is not READY"));
   master_->EndStart(slot);
@@ -193,11 +206,11 @@ TEST_F(PageTest, APausedProcessIsPassedOverAndCatchesUp) {
 }
 
 TEST_F(PageTest, ADeadProcessIsForgottenOnceItsSlotIsCleared) {
-  MakeMaster(kShort);
+  MakeMaster();
   auto clock = Join("host/esx-1");
   Clock::BusyToken token = clock->Busy("died in the middle");
   clock->RunAfter(absl::Seconds(1), [] {});
-  EXPECT_THAT(master_->AdvanceBy(absl::Seconds(2)), HasReason(v1::REASON_NOT_QUIESCENT));
+  EXPECT_THAT(BlockedAdvance(absl::Seconds(2)), HasReason(v1::REASON_NOT_QUIESCENT));
 
   master_->ClearSlot(clock->slot());
 
@@ -220,14 +233,14 @@ TEST_F(PageTest, ACancelledTimerDoesNotHoldTime) {
 }
 
 TEST_F(PageTest, TimeWaitsWhileAMessageIsInFlight) {
-  MakeMaster(kShort);
+  MakeMaster();
   auto controller = Join("controller/vc-1");
   auto host = Join("host/esx-1");
   const uint64_t stream = controller->OpenStream();
   ASSERT_NE(stream, 0u);
 
   host->StreamSent(stream);
-  const absl::Status status = master_->AdvanceBy(absl::Seconds(1));
+  const absl::Status status = BlockedAdvance(absl::Seconds(1));
   EXPECT_THAT(status, HasReason(v1::REASON_NOT_QUIESCENT));
   EXPECT_THAT(std::string(status.message()),
               HasSubstr("\"controller/vc-1\" has a stream with unhandled messages from "
@@ -248,7 +261,7 @@ TEST_F(PageTest, TimeWaitsWhileAMessageIsInFlight) {
   master_->SetStopped(controller->slot(), true);
   EXPECT_THAT(master_->WaitQuiet(), IsOk());
   master_->SetStopped(controller->slot(), false);
-  EXPECT_THAT(master_->WaitQuiet(), HasReason(v1::REASON_NOT_QUIESCENT));
+  EXPECT_THAT(BlockedWait(), HasReason(v1::REASON_NOT_QUIESCENT));
   master_->ClearSlot(controller->slot());
   EXPECT_THAT(master_->WaitQuiet(), IsOk());
 }
