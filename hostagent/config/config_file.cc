@@ -19,8 +19,7 @@ constexpr size_t kSizeBytes = 4;
 constexpr size_t kChecksumBytes = 32;
 
 absl::Status Corrupt(absl::string_view what) {
-  return status::Error(v1::REASON_CIPHERTEXT_CORRUPT,
-                       absl::StrCat("the host configuration ", what))
+  return status::Error(v1::REASON_CIPHERTEXT_CORRUPT, absl::StrCat("the host configuration ", what))
       .NextStep("Restore config.ks from a backup of the state folder, or set the host up anew.");
 }
 

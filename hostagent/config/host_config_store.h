@@ -4,14 +4,15 @@
 #include <cstdint>
 #include <memory>
 #include <string>
-#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "common/crypto/secret_key.h"
 #include "common/files/file_system.h"
+#include "hostagent/config/config_file.h"
 #include "hostagent/config/host_config.pb.h"
+#include "hostagent/config/key_file.h"
 #include "hostagent/tpm/tpm.h"
 
 namespace keysphere::hostagent::config {
@@ -55,9 +56,10 @@ class HostConfigStore {
   static absl::StatusOr<Created> Create(Place place);
 
   // Opens what is there. NOT_FOUND: nothing. RECOVERY_REQUIRED: mode TPM, and the TPM is another
-  // one, missing, or its PCR 7 changed; mode NONE without its key file. CIPHERTEXT_CORRUPT: the
-  // file is damaged. TPM_FAILED: the TPM does not answer; try again. A mode NONE configuration
-  // whose host has a TPM 2.0 now becomes mode TPM here (S28).
+  // one, missing, or its PCR 7 changed; mode NONE, and the key file is missing or damaged.
+  // CIPHERTEXT_CORRUPT: config.ks is damaged, or lost while its key file is there. TPM_FAILED: the
+  // TPM does not answer; try again. A mode NONE configuration whose host has a TPM 2.0 now becomes
+  // mode TPM here (S28).
   static absl::StatusOr<std::unique_ptr<HostConfigStore>> Open(Place place);
 
   // Opens with the recovery key as Create gave it (spaces and missing dashes do not matter) and
@@ -69,7 +71,6 @@ class HostConfigStore {
 
   HostConfigStore(const HostConfigStore&) = delete;
   HostConfigStore& operator=(const HostConfigStore&) = delete;
-  ~HostConfigStore();
 
   // As last opened or saved.
   const HostConfig& config() const { return config_; }
@@ -77,7 +78,8 @@ class HostConfigStore {
   // Of the file: rises by one with each Save.
   uint64_t generation() const { return header_.generation(); }
 
-  // Makes `config` durable; config() is it from then on, and remains the former where this fails.
+  // Makes `config` durable; config() is it from then on, and remains the former where this fails
+  // (the disk then has either of them).
   // Persisted keys are written only with key_persistence and mode TPM (S56). TPM_REQUIRED: mode
   // NONE and a TPM-only KDK.
   absl::Status Save(const HostConfig& config);
@@ -94,12 +96,18 @@ class HostConfigStore {
  private:
   explicit HostConfigStore(Place place);
 
+  bool HasTpm() const { return place_.tpm != nullptr && place_.tpm->usable(); }
+  std::string Path() const;
+  absl::StatusOr<ConfigFile> ReadFile() const;
+  absl::StatusOr<crypto::SecretKey> ReadKey(const FileHeader& header) const;
   absl::Status AdoptKey(crypto::SecretKey configuration_key);
-  absl::Status SealKey(FileHeader* header);
-  absl::Status Write(const FileHeader& header, const HostConfig& config);
-  absl::Status Rebind();
+  absl::StatusOr<crypto::SecretKey> WrapForRecovery(FileHeader* header) const;
+  // Seals the configuration key as the host's TPM allows now, and writes all.
+  absl::Status Bind(const HostConfig& config);
+  absl::Status Write(FileHeader header, HostConfig config);
 
   const Place place_;
+  const KeyFile key_file_;
   FileHeader header_;
   HostConfig config_;
   crypto::SecretKey configuration_key_;

@@ -8,8 +8,8 @@
 namespace keysphere::hostagent::config {
 
 // The form in which people keep a recovery key of 32 bytes, as ESXi prints it: 16 groups of 6
-// digits joined by "-", each group 11 times two bytes (big-endian) of the key. A group with a typing
-// error is not a multiple of 11, with few exceptions.
+// digits joined by "-", each group 11 times two bytes (big-endian) of the key. A group with a
+// typing error is not a multiple of 11, with few exceptions.
 
 // 111 characters of ASCII. INVALID_ARGUMENT: the key has not 32 bytes.
 absl::StatusOr<crypto::SecretKey> FormatRecoveryKey(const crypto::SecretKey& key);
