@@ -148,7 +148,7 @@ absl::StatusOr<std::string> FileSystem::ReadFile(absl::string_view path, size_t 
     if (fault.error != 0) return ErrorOf(fault.error, "read", path);
     const size_t before = content.size();
     // One byte more than allowed tells that the file is too long.
-    const size_t room = max_bytes - before + 1;
+    const size_t room = std::min(max_bytes - before, SIZE_MAX - 1) + 1;
     const size_t known = static_cast<size_t>(std::max<off_t>(info.st_size, 4096));
     const size_t bytes = std::min({room, known + 1, std::max<size_t>(fault.at_most, 1)});
     content.resize(before + bytes);

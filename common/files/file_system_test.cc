@@ -179,6 +179,7 @@ TEST_F(FileSystemTest, ReadFileRefusesWhatIsMissingTooLongOrNoFile) {
   EXPECT_THAT(std::string(files_.ReadFile(Path("none"), 10).status().message()), HasSubstr("none"));
   ASSERT_TRUE(files_.WriteFileAtomically(Path("a"), "0123456789", 0600).ok());
   EXPECT_TRUE(files_.ReadFile(Path("a"), 10).ok());
+  EXPECT_EQ(files_.ReadFile(Path("a"), SIZE_MAX)->size(), 10);
   EXPECT_EQ(ReasonOf(files_.ReadFile(Path("a"), 9).status()), v1::REASON_TOO_LARGE);
   EXPECT_EQ(ReasonOf(files_.ReadFile(folder_, 9).status()), v1::REASON_INVALID_ARGUMENT);
   ASSERT_EQ(mkfifo(Path("pipe").c_str(), 0600), 0);

@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <map>
@@ -319,6 +320,45 @@ TEST_F(SqliteStoreTest, TimeStandsStillUntilACommitIsAnswered) {
   store_.reset();
   EXPECT_EQ(in_callback, 1);
   EXPECT_EQ(clock.busy(), 0);
+}
+
+// Kills the process before the file operation number `at`.
+class KillAt : public files::FaultHook {
+ public:
+  explicit KillAt(int at) : at_(at) {}
+  files::Fault Before(files::Operation, absl::string_view) override {
+    if (at_-- == 0) raise(SIGKILL);
+    return {};
+  }
+
+ private:
+  int at_;
+};
+
+TEST_F(SqliteStoreTest, KilledAtAnyStepOfItsMakingItOpensAfterwards) {
+  bool made = false;
+  for (int at = 0; !made; ++at) {
+    // Given a process that is killed while it makes the store
+    path_ = absl::StrCat(folder_, "/db", at);
+    const pid_t child = fork();
+    if (child == 0) {
+      KillAt kill_at(at);
+      const files::FileSystem files(&kill_at);
+      const bool ok = SqliteStore::Open(&files, path_).ok();
+      _exit(ok ? 0 : 1);
+    }
+    int how = 0;
+    ASSERT_EQ(waitpid(child, &how, 0), child);
+    made = !WIFSIGNALED(how);
+    ASSERT_EQ(how, made ? 0 : SIGKILL);
+    // When it is opened again, then it works
+    ASSERT_THAT(Open(), IsOk()) << at;
+    ASSERT_THAT(Commit(Transaction().PutSecret("s", SecretKey::Random(32).value())), IsOk());
+    ASSERT_THAT(Open(), IsOk()) << at;
+    EXPECT_THAT(store_->GetSecret("s").status(), IsOk());
+    store_.reset();
+    ASSERT_LT(at, 100);
+  }
 }
 
 // Reads "<i> <revision>" lines until `count` came.
