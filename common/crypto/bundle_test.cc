@@ -240,19 +240,29 @@ TEST(BundleTest, AKeyThatDoesNotAgreeWithItsCheckValueIsRefused) {
 }
 
 TEST(BundleTest, MalformedContentIsRefused) {
-  std::vector<Forgery> forgeries(7);
+  std::vector<Forgery> forgeries(6);
   forgeries[0].version = "2";
   forgeries[1].time = "yesterday";
   forgeries[2].key_bytes = 16;
   forgeries[3].secret_type = NID_hmacWithSHA1;
   forgeries[4].bags = 2;
   forgeries[5].bags = 0;
-  // OpenSSL reads such a secret into another member of its union.
-  forgeries[6].secret_type = NID_x509Certificate;
   for (size_t i = 0; i < forgeries.size(); ++i) {
     EXPECT_THAT(ReadBundle(Forge(forgeries[i]), nullptr), HasReason(v1::REASON_BUNDLE_INVALID))
         << i;
   }
+}
+
+// OpenSSL parses such a secret into another member of its union than ours.
+TEST(BundleTest, ASecretThatCallsItselfACertificateIsRefused) {
+  Forgery forgery;
+  forgery.secret_type = NID_pbe_WithSHA1And3_Key_TripleDES_CBC;
+  const std::string patched =
+      Patched(Forge(forgery), "2a864886f70d010c0103", "2a864886f70d01091601");
+  const auto* at = reinterpret_cast<const uint8_t*>(patched.data());
+  const P12 p12(d2i_PKCS12(nullptr, &at, static_cast<long>(patched.size())), &PKCS12_free);
+  ASSERT_EQ(PKCS12_set_mac(p12.get(), nullptr, 0, nullptr, 16, kIterations, EVP_sha256()), 1);
+  EXPECT_THAT(ReadBundle(Der(p12), nullptr), HasReason(v1::REASON_BUNDLE_INVALID));
 }
 
 // Would take an hour if anything were derived.
