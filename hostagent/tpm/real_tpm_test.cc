@@ -1,5 +1,10 @@
 #include "hostagent/tpm/real_tpm.h"
 
+#include <linux/capability.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
 #include <cstdio>
 #include <cstring>
 #include <fstream>
@@ -168,6 +173,27 @@ TEST_F(RealTpmTest, DamagedChipMemoryIsReported) {
     EXPECT_THAT(RealTpm::Create(options), HasReason(v1::REASON_TPM_FAILED));
   }));
   EXPECT_EQ(Read("chip/tpm2-permall.state"), "rubbish") << "never replaced by a new chip";
+}
+
+// Neither the limit nor the capability to lock memory.
+void ForbidLocking() {
+  const rlimit none = {0, 0};
+  ASSERT_EQ(setrlimit(RLIMIT_MEMLOCK, &none), 0);
+  __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+  __user_cap_data_struct sets[2] = {};
+  ASSERT_EQ(syscall(SYS_capget, &header, sets), 0);
+  sets[0].effective &= ~(1u << CAP_IPC_LOCK);
+  ASSERT_EQ(syscall(SYS_capset, &header, sets), 0);
+}
+
+TEST_F(RealTpmTest, S147_MemoryThatCannotBeLockedIsReportedAndTheTpmWorks) {
+  ASSERT_TRUE(InChild(ChildEnd::kOrderly, [&] {
+    ForbidLocking();
+    const auto tpm = PowerOn();
+    EXPECT_FALSE(tpm->Stats().memory_protected);
+    EXPECT_NE(tpm->Stats().memory_note, "");
+    EXPECT_TRUE(tpm->Unseal(tpm->Seal(Secret()).value()).value().Equals(Secret()));
+  }));
 }
 
 // Where this process holds either half of `secret`: mappings that a core dump would contain, and
