@@ -84,3 +84,30 @@ def keysphere_proto_library(name, srcs, deps_protos, services = [], deps = []):
             "@system//:grpc",
         ],
     )
+
+def keysphere_internal_proto(name, src, deps_protos = [], deps = []):
+    """C++ for one .proto file that is no part of the public contract: what a store or a file keeps.
+
+    It may import public protos ("keysphere/v1/…"). C++ includes it by its path in the workspace.
+
+    Args:
+      name: the cc_library.
+      src: the .proto file, in this package.
+      deps_protos: filegroups of the .proto files that it imports.
+      deps: cc_libraries of the imported messages.
+    """
+    stem = src[:-len(".proto")]
+    native.genrule(
+        name = name + "_gen",
+        srcs = [src] + deps_protos,
+        outs = [stem + ".pb.h", stem + ".pb.cc"],
+        cmd = "/usr/bin/protoc -I. -Iprotos -I/usr/include --cpp_out=$(GENDIR) $(location %s)" % src,
+    )
+    native.cc_library(
+        name = name,
+        srcs = [stem + ".pb.cc"],
+        hdrs = [stem + ".pb.h"],
+        copts = ["-w"],
+        visibility = ["//visibility:public"],
+        deps = deps + ["@system//:protobuf"],
+    )
