@@ -44,8 +44,8 @@ absl::StatusOr<std::unique_ptr<Inventory>> Inventory::Load(store::Store* store,
         inventory->clusters_.insert(entry.message.name());
         return absl::OkStatus();
       })));
-  KS_RETURN_IF_ERROR((store::ForEachProto<HostRecord>(
-      store, kHostPrefix, [&](store::ProtoEntry<HostRecord> entry) {
+  KS_RETURN_IF_ERROR((
+      store::ForEachProto<HostRecord>(store, kHostPrefix, [&](store::ProtoEntry<HostRecord> entry) {
         std::string name = entry.message.name();
         inventory->hosts_.emplace(std::move(name), std::move(entry.message));
         return absl::OkStatus();
@@ -79,15 +79,14 @@ std::vector<std::string> Inventory::HostsOf(absl::string_view cluster) const {
 
 void Inventory::Commit(store::Transaction transaction, absl::AnyInvocable<void()> apply,
                        status::DoneCallback done) {
-  store_->Commit(std::move(transaction),
-                 [this, apply = std::move(apply),
-                  done = std::move(done)](absl::StatusOr<store::Revision> result) mutable {
-                   strand_->Post([apply = std::move(apply), done = std::move(done),
-                                  status = result.status()]() mutable {
-                     if (status.ok()) apply();
-                     done(status);
-                   });
-                 });
+  store_->Commit(std::move(transaction), [this, apply = std::move(apply), done = std::move(done)](
+                                             absl::StatusOr<store::Revision> result) mutable {
+    strand_->Post(
+        [apply = std::move(apply), done = std::move(done), status = result.status()]() mutable {
+          if (status.ok()) apply();
+          done(status);
+        });
+  });
 }
 
 void Inventory::AddHost(HostRecord record, status::DoneCallback done) {
@@ -104,8 +103,7 @@ void Inventory::AddHost(HostRecord record, status::DoneCallback done) {
   transaction.Compare(HostKey(name), 0);
   store::PutProto(&transaction, HostKey(name), record);
   Commit(
-      std::move(transaction),
-      [this, name, record]() { hosts_.emplace(name, record); },
+      std::move(transaction), [this, name, record]() { hosts_.emplace(name, record); },
       [done = std::move(done), exists](absl::Status status) mutable {
         done(ConflictAs(status, exists));
       });
@@ -116,8 +114,8 @@ void Inventory::RemoveHost(absl::string_view name, status::DoneCallback done) {
   store::Transaction transaction;
   transaction.Delete(HostKey(name));
   Commit(
-      std::move(transaction),
-      [this, name = std::string(name)]() { hosts_.erase(name); }, std::move(done));
+      std::move(transaction), [this, name = std::string(name)]() { hosts_.erase(name); },
+      std::move(done));
 }
 
 void Inventory::MoveHost(absl::string_view name, absl::string_view cluster,
@@ -165,9 +163,10 @@ void Inventory::CreateCluster(const access::Caller&, const v1::CreateClusterRequ
                               status::Callback<v1::Cluster> done) {
   const std::string& name = request.name();
   if (absl::Status valid = files::ValidateName(name); !valid.ok()) return done(valid);
-  const absl::Status exists = status::Error(v1::REASON_ALREADY_EXISTS,
-                                            absl::StrCat("cluster ", status::Quote(name), " exists"))
-                                  .Object("cluster", name);
+  const absl::Status exists =
+      status::Error(v1::REASON_ALREADY_EXISTS,
+                    absl::StrCat("cluster ", status::Quote(name), " exists"))
+          .Object("cluster", name);
   if (HasCluster(name)) return done(exists);
   ClusterRecord record;
   record.set_name(name);

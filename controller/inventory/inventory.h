@@ -19,8 +19,9 @@
 
 namespace keysphere::controller::inventory {
 
-// The clusters and hosts that belong to this vCenter: durable, and no more than that. What hosts are
-// doing is in controller/hosts. Lives on the controller's strand; memory changes after the commit.
+// The clusters and hosts that belong to this vCenter: durable, and no more than that. What hosts
+// are doing is in controller/hosts. Lives on the controller's strand; memory changes after the
+// commit.
 class Inventory {
  public:
   static absl::StatusOr<std::unique_ptr<Inventory>> Load(store::Store* store,

@@ -1,0 +1,50 @@
+#ifndef KEYSPHERE_CONTROLLER_ALARMS_HOST_WATCHER_H_
+#define KEYSPHERE_CONTROLLER_ALARMS_HOST_WATCHER_H_
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "controller/alarms/alarms.h"
+#include "controller/events/event_log.h"
+#include "controller/hosts/host_observer.h"
+#include "controller/inventory/inventory.h"
+
+namespace keysphere::controller::alarms {
+
+// Turns what hosts tell into vSphere's events and alarms. Whether a lock was told already is what
+// the alarm shows: so a lock that came while the host or this controller was away is told once, on
+// reconnect (S89). Lives on the controller's strand.
+class HostWatcher : public hosts::HostObserver {
+ public:
+  HostWatcher(events::EventLog* events, Alarms* alarms, inventory::Inventory* inventory)
+      : events_(events), alarms_(alarms), inventory_(inventory) {}
+
+  // Called after each change: who waits for a state looks again.
+  void OnAnyChange(std::function<void()> listener) { listeners_.push_back(std::move(listener)); }
+
+  void OnHostConnected(const std::string& host) override;
+  void OnHostLost(const std::string& host, absl::string_view why) override;
+  void OnHostStatus(const std::string& host,
+                    const host::v1::GetHostStatusResponse& status) override;
+  void OnKeyReport(const std::string& host, const host::v1::KeyReport& report) override;
+  void OnVm(const std::string& host, const v1::Vm* before, const v1::Vm& now) override;
+  void OnVmGone(const std::string& host, const v1::Vm& before) override;
+  void OnPurged(const std::string& host, const host::v1::GetHostStatusResponse& status,
+                const host::v1::ApplyKeysResponse& result) override;
+
+ private:
+  int64_t Append(absl::string_view type, absl::string_view object, absl::string_view message,
+                 const std::string& host);
+  void TellLock(const std::string& host, const v1::Vm& vm);
+  void Changed() const;
+
+  events::EventLog* const events_;
+  Alarms* const alarms_;
+  inventory::Inventory* const inventory_;
+  std::vector<std::function<void()>> listeners_;
+};
+
+}  // namespace keysphere::controller::alarms
+
+#endif  // KEYSPHERE_CONTROLLER_ALARMS_HOST_WATCHER_H_

@@ -1,0 +1,69 @@
+#ifndef KEYSPHERE_CONTROLLER_ENCRYPTION_HOST_READINESS_H_
+#define KEYSPHERE_CONTROLLER_ENCRYPTION_HOST_READINESS_H_
+
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "common/random/random.h"
+#include "common/status/callback.h"
+#include "controller/access/access.h"
+#include "controller/access/caller.h"
+#include "controller/hosts/hosts.h"
+#include "controller/providers/providers.h"
+
+namespace keysphere::controller::encryption {
+
+// What must be so before a host may do a crypto operation under a provider: the host holds the
+// provider's key and is safe. Lives on the controller's strand.
+class HostReadiness {
+ public:
+  HostReadiness(access::Access* access, providers::Providers* providers, hosts::Hosts* hosts,
+                random::Random* random)
+      : access_(access), providers_(providers), hosts_(hosts), random_(random) {}
+
+  // The provider to use in a cluster: the one named, else the effective default. PROVIDER_MISSING,
+  // NO_DEFAULT_PROVIDER; UNSUPPORTED for a key id named under a native provider (S123).
+  absl::StatusOr<std::string> Choose(const v1::CryptoKeyId& wanted,
+                                     const std::string& cluster) const;
+  bool Knows(absl::string_view provider) const { return providers_->Find(provider) != nullptr; }
+  // A new key of the provider: for a native one no more than a new input of the derivation (S35).
+  v1::CryptoKeyId NewKey(const std::string& provider) const;
+
+  // Why the operation cannot run on this host, as far as that is known here, in S154's order:
+  // entitlement, encryption mode that the caller may not switch on, a colliding key.
+  absl::Status Refusal(const access::Caller& caller, const hosts::HostSession& host,
+                       const std::string& provider) const;
+
+  // Brings the provider's key to the host if it lacks it (S132). KEY_MISMATCH where the host holds
+  // another under that name (S141), TPM_REQUIRED and the like where the host itself refuses,
+  // KEY_MISSING_ON_HOST otherwise.
+  void EnsureKey(std::shared_ptr<hosts::HostSession> host, const std::string& provider,
+                 status::DoneCallback done);
+  // EnsureKey, and encryption mode on with a new host key of the provider if it was off:
+  // HOST_NOT_SAFE without Cryptographer.RegisterHost. With it, the other hosts of the cluster
+  // become safe too (S99); what they answer changes nothing for this one.
+  void EnsureReady(const access::Caller& caller, std::shared_ptr<hosts::HostSession> host,
+                   const std::string& provider, status::DoneCallback done);
+  // Prepares (if incapable) and enables. INVALID_STATE while pendingIncapable.
+  void MakeSafe(std::shared_ptr<hosts::HostSession> host, const v1::CryptoKeyId& key,
+                status::DoneCallback done);
+  // Makes the other connected, entitled hosts of its cluster safe; `done` when all have answered.
+  void MakeClusterSafe(const hosts::HostSession& but, const std::string& provider,
+                       absl::AnyInvocable<void()> done);
+  // One step of a host's encryption mode.
+  void SetMode(std::shared_ptr<hosts::HostSession> host,
+               host::v1::SetCryptoModeRequest::Action action, const v1::CryptoKeyId& key,
+               status::DoneCallback done);
+
+ private:
+  access::Access* const access_;
+  providers::Providers* const providers_;
+  hosts::Hosts* const hosts_;
+  random::Random* const random_;
+};
+
+}  // namespace keysphere::controller::encryption
+
+#endif  // KEYSPHERE_CONTROLLER_ENCRYPTION_HOST_READINESS_H_

@@ -1,0 +1,323 @@
+#include "controller/hosts/host_session.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "common/status/status.h"
+
+namespace keysphere::controller::hosts {
+namespace {
+
+constexpr absl::Duration kFirstBackoff = absl::Seconds(1);
+constexpr absl::Duration kMaxBackoff = absl::Seconds(60);
+// A try that lasted so long has waited enough already.
+constexpr absl::Duration kPatientTry = absl::Seconds(5);
+
+bool ObeysAnother(const absl::Status& status) {
+  const v1::Reason reason = status::ReasonOf(status);
+  return reason == v1::REASON_STALE_EPOCH || reason == v1::REASON_HOST_ATTACHED;
+}
+
+}  // namespace
+
+HostSession::HostSession(Deps deps, std::string name, std::string address, std::string cluster)
+    : deps_(deps),
+      name_(std::move(name)),
+      address_(std::move(address)),
+      first_cluster_(std::move(cluster)) {}
+
+HostSession::~HostSession() { Close(); }
+
+std::string HostSession::Cluster() const {
+  const inventory::HostRecord* const record = deps_.inventory->FindHost(name_);
+  return record == nullptr ? first_cluster_ : record->cluster();
+}
+
+remediation::HostFacts HostSession::Facts() const {
+  remediation::HostFacts facts;
+  facts.name = name_;
+  facts.cluster = Cluster();
+  facts.version = status_.version();
+  facts.tpm_version = status_.tpm_version();
+  return facts;
+}
+
+v1::CryptoKeyId HostSession::LastHostKey() const {
+  if (!status_.host_key().key_id().empty()) return status_.host_key();
+  const inventory::HostRecord* const record = deps_.inventory->FindHost(name_);
+  return record == nullptr ? v1::CryptoKeyId() : record->last_host_key();
+}
+
+v1::Host HostSession::Describe() const {
+  v1::Host host;
+  host.set_name(name_);
+  host.set_address(address_);
+  host.set_cluster(Cluster());
+  host.set_connection_state(state_);
+  host.set_version(status_.version());
+  host.set_tpm_version(status_.tpm_version());
+  host.set_crypto_state(status_.crypto_state());
+  if (!status_.host_key().key_id().empty()) *host.mutable_host_key() = status_.host_key();
+  host.set_epoch(epoch_);
+  host.set_boot_complete(status_.boot_complete());
+  for (const host::v1::KeyEntry& entry : keys_.held()) {
+    v1::HeldProvider* const held = host.add_held_providers();
+    held->set_provider(entry.provider());
+    held->set_key_id(entry.key_id());
+    held->set_key_check_value(absl::BytesToHexString(entry.key_check_value()));
+  }
+  for (const host::v1::KeyEntry& entry : keys_.collisions()) {
+    host.add_collisions(entry.provider());
+  }
+  return host;
+}
+
+absl::Status HostSession::NotResponding() const {
+  const bool other = state_ == v1::CONNECTION_STATE_DISCONNECTED;
+  return status::Error(v1::REASON_HOST_NOT_RESPONDING,
+                       absl::StrCat("host ", status::Quote(name_),
+                                    other ? " obeys another controller" : " does not answer"))
+      .Object("host", name_)
+      .NextStep(other ? "Add it again with force, or remove it from this vCenter."
+                      : "Start the host, or ask it directly.");
+}
+
+absl::Status HostSession::EnsureLink() {
+  if (link_ != nullptr) return absl::OkStatus();
+  KS_ASSIGN_OR_RETURN(link_, deps_.links->Connect(name_, address_));
+  return absl::OkStatus();
+}
+
+void HostSession::Attach(bool force, status::DoneCallback done) {
+  StartAttach(force,
+              [self = shared_from_this(), done = std::move(done)](absl::Status status) mutable {
+                if (status.ok()) self->keep_connected_ = true;
+                done(std::move(status));
+              });
+}
+
+void HostSession::KeepConnected() {
+  keep_connected_ = true;
+  if (attaching_ || connected() || closed_) return;
+  StartAttach(/*force=*/false, [](absl::Status) {});
+}
+
+void HostSession::StartAttach(bool force, status::DoneCallback done) {
+  if (closed_) return done(NotResponding());
+  if (absl::Status linked = EnsureLink(); !linked.ok()) return done(linked);
+  attaching_ = true;
+  const absl::Time began = deps_.clock->Now();
+  host::v1::AttachRequest request;
+  request.set_force(force);
+  request.set_cluster(Cluster());
+  link_->Attach(std::move(request),
+                OnStrand<host::v1::AttachResponse>(
+                    [self = shared_from_this(), began, done = std::move(done)](
+                        absl::StatusOr<host::v1::AttachResponse> response) mutable {
+                      self->attaching_ = false;
+                      if (self->closed_) return done(self->NotResponding());
+                      if (response.ok()) {
+                        return self->OnAttached(*std::move(response), std::move(done));
+                      }
+                      self->NoteAnswer(response.status());
+                      done(response.status());
+                      self->ScheduleRetry(began);
+                    }));
+}
+
+void HostSession::OnAttached(host::v1::AttachResponse response, status::DoneCallback done) {
+  failures_ = 0;
+  epoch_ = response.epoch();
+  const bool same_boot = status_.boot_id() == response.status().boot_id();
+  if (!same_boot) {
+    first_sync_done_ = false;
+    told_withheld_.clear();
+  }
+  state_ = v1::CONNECTION_STATE_CONNECTED;
+  deps_.observer->OnHostConnected(name_);
+  TakeStatus(response.status());
+  TakeKeys(response.keys());
+  snapshot_taken_ = false;
+  attach_waiters_.push_back(std::move(done));
+  StartWatch();
+  // Keys travel at once and nothing is removed: a reboot, outage or move ends no key (S132).
+  Sync(SyncKind::kAdd, [self = shared_from_this()](absl::StatusOr<SyncResult>) {
+    if (self->snapshot_taken_) self->FinishAttachWaiters(absl::OkStatus());
+  });
+}
+
+void HostSession::StartWatch() {
+  host::v1::WatchHostRequest request;
+  request.set_epoch(epoch_);
+  const uint64_t number = ++watch_number_;
+  const std::weak_ptr<HostSession> weak = weak_from_this();
+  executor::Strand* const strand = deps_.strand;
+  watch_ = link_->WatchHost(
+      std::move(request),
+      [weak, strand, number](host::v1::HostEvent event) {
+        strand->Post([weak, number, event = std::move(event)]() mutable {
+          if (auto self = weak.lock()) self->OnHostEvent(number, std::move(event));
+        });
+      },
+      [weak, strand, number](absl::Status status) {
+        strand->Post([weak, number, status = std::move(status)]() {
+          if (auto self = weak.lock()) self->OnWatchEnd(number, status);
+        });
+      });
+}
+
+void HostSession::OnHostEvent(uint64_t watch, host::v1::HostEvent event) {
+  if (watch != watch_number_ || closed_) return;
+  switch (event.event_case()) {
+    case host::v1::HostEvent::kSnapshot:
+      return TakeSnapshot(event.snapshot());
+    case host::v1::HostEvent::kVmChanged:
+      return TakeVm(event.vm_changed());
+    case host::v1::HostEvent::kVmRemoved:
+      return ForgetVm(event.vm_removed().vm());
+    case host::v1::HostEvent::kStatusChanged:
+      return TakeStatus(event.status_changed());
+    case host::v1::HostEvent::kKeysChanged:
+      return TakeKeys(event.keys_changed());
+    case host::v1::HostEvent::EVENT_NOT_SET:
+      return;
+  }
+}
+
+void HostSession::OnWatchEnd(uint64_t watch, absl::Status status) {
+  if (watch != watch_number_ || closed_) return;
+  NoteAnswer(status);
+  if (state_ == v1::CONNECTION_STATE_DISCONNECTED) return;
+  Lose(status.message());
+  if (keep_connected_ && !attaching_) StartAttach(/*force=*/false, [](absl::Status) {});
+}
+
+void HostSession::TakeSnapshot(const host::v1::HostEvent::Snapshot& snapshot) {
+  TakeStatus(snapshot.status());
+  TakeKeys(snapshot.keys());
+  std::map<std::string, host::v1::HostVm> gone = vms_;
+  for (const host::v1::HostVm& vm : snapshot.vms()) {
+    gone.erase(vm.vm().name());
+    // A host that booted counts its generations anew.
+    vms_[vm.vm().name()].set_generation(0);
+    TakeVm(vm);
+  }
+  for (const auto& [name, vm] : gone) ForgetVm(name);
+  snapshot_taken_ = true;
+  if (!syncing_) FinishAttachWaiters(absl::OkStatus());
+}
+
+void HostSession::TakeVm(const host::v1::HostVm& vm) {
+  const std::string& name = vm.vm().name();
+  const auto it = vms_.find(name);
+  const bool known = it != vms_.end() && !it->second.vm().name().empty();
+  // Answers and the watch may overtake each other.
+  if (known && vm.generation() < it->second.generation()) return;
+  const v1::Vm before = known ? it->second.vm() : v1::Vm();
+  vms_[name] = vm;
+  deps_.observer->OnVm(name_, known ? &before : nullptr, vm.vm());
+}
+
+void HostSession::ForgetVm(absl::string_view vm) {
+  const auto it = vms_.find(std::string(vm));
+  if (it == vms_.end()) return;
+  const v1::Vm before = it->second.vm();
+  vms_.erase(it);
+  deps_.observer->OnVmGone(name_, before);
+}
+
+void HostSession::TakeStatus(const host::v1::GetHostStatusResponse& status) {
+  status_ = status;
+  status_.clear_recovery_key();
+  deps_.observer->OnHostStatus(name_, status_);
+}
+
+void HostSession::TakeKeys(const host::v1::KeyReport& keys) {
+  keys_ = keys;
+  deps_.observer->OnKeyReport(name_, keys_);
+}
+
+void HostSession::NoteAnswer(const absl::Status& status) {
+  if (!ObeysAnother(status) || state_ == v1::CONNECTION_STATE_DISCONNECTED) return;
+  state_ = v1::CONNECTION_STATE_DISCONNECTED;
+  watch_.reset();
+  ++watch_number_;
+  deps_.observer->OnHostLost(name_, "it obeys another controller");
+  FinishAttachWaiters(status);
+}
+
+void HostSession::Lose(absl::string_view why) {
+  watch_.reset();
+  ++watch_number_;
+  if (state_ == v1::CONNECTION_STATE_CONNECTED) {
+    state_ = v1::CONNECTION_STATE_NOT_RESPONDING;
+    deps_.observer->OnHostLost(name_, why);
+  }
+  FinishAttachWaiters(NotResponding());
+}
+
+void HostSession::FinishAttachWaiters(const absl::Status& status) {
+  std::vector<status::DoneCallback> waiters;
+  waiters.swap(attach_waiters_);
+  for (status::DoneCallback& waiter : waiters) waiter(status);
+}
+
+void HostSession::ScheduleRetry(absl::Time began) {
+  if (!keep_connected_ || closed_ || attaching_ || connected() ||
+      state_ == v1::CONNECTION_STATE_DISCONNECTED || retry_timer_ != clock::Clock::kNoTimer) {
+    return;
+  }
+  if (deps_.clock->Now() - began >= kPatientTry) {
+    return StartAttach(/*force=*/false, [](absl::Status) {});
+  }
+  const absl::Duration delay =
+      std::min(kMaxBackoff, kFirstBackoff * (int64_t{1} << std::min(failures_++, 10)));
+  const std::weak_ptr<HostSession> weak = weak_from_this();
+  executor::Strand* const strand = deps_.strand;
+  retry_timer_ = deps_.clock->RunAfter(deps_.random->Jitter(delay, 0.2), [weak, strand]() {
+    strand->Post([weak]() {
+      auto self = weak.lock();
+      if (self == nullptr) return;
+      self->retry_timer_ = clock::Clock::kNoTimer;
+      if (!self->closed_ && !self->connected() && !self->attaching_) {
+        self->StartAttach(/*force=*/false, [](absl::Status) {});
+      }
+    });
+  });
+}
+
+void HostSession::Detach(status::DoneCallback done) {
+  keep_connected_ = false;
+  if (!connected()) {
+    Close();
+    return done(absl::OkStatus());
+  }
+  host::v1::DetachRequest request;
+  request.set_epoch(epoch_);
+  link_->Detach(std::move(request), OnStrand<host::v1::DetachResponse>(
+                                        [self = shared_from_this(), done = std::move(done)](
+                                            absl::StatusOr<host::v1::DetachResponse>) mutable {
+                                          // A host that does not answer is let go all the same.
+                                          self->Close();
+                                          done(absl::OkStatus());
+                                        }));
+}
+
+void HostSession::Close() {
+  if (closed_) return;
+  closed_ = true;
+  keep_connected_ = false;
+  watch_.reset();
+  ++watch_number_;
+  if (retry_timer_ != clock::Clock::kNoTimer) deps_.clock->Cancel(retry_timer_);
+  retry_timer_ = clock::Clock::kNoTimer;
+  state_ = v1::CONNECTION_STATE_DISCONNECTED;
+  FinishAttachWaiters(NotResponding());
+  std::deque<PendingSync> syncs;
+  syncs.swap(syncs_);
+  for (PendingSync& sync : syncs) sync.done(NotResponding());
+}
+
+}  // namespace keysphere::controller::hosts

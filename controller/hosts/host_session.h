@@ -1,0 +1,164 @@
+#ifndef KEYSPHERE_CONTROLLER_HOSTS_HOST_SESSION_H_
+#define KEYSPHERE_CONTROLLER_HOSTS_HOST_SESSION_H_
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "common/clock/clock.h"
+#include "common/executor/executor.h"
+#include "common/random/random.h"
+#include "common/status/callback.h"
+#include "controller/hosts/host_link.h"
+#include "controller/hosts/host_observer.h"
+#include "controller/inventory/inventory.h"
+#include "controller/providers/providers.h"
+#include "controller/remediation/desired_state.h"
+#include "keysphere/v1/inventory.pb.h"
+
+namespace keysphere::controller::hosts {
+
+// What a synchronisation of one host did.
+struct SyncResult {
+  bool changed = false;
+  host::v1::ApplyKeysResponse response;
+  std::vector<std::string> added_providers;
+};
+
+// The controller's side of one attached host: attaches, watches, reconnects, and brings the host
+// the keys that it should hold. Lives on the controller's strand; the link's answers are posted to
+// it.
+//
+// A host that does not answer is asked again at once while each try used up its deadline, and with
+// a capped exponential backoff (1 s to 60 s, jitter) where tries fail faster. A host that obeys
+// another controller (STALE_EPOCH, HOST_ATTACHED) is left alone.
+class HostSession : public std::enable_shared_from_this<HostSession> {
+ public:
+  struct Deps {
+    executor::Strand* strand;
+    clock::Clock* clock;
+    random::Random* random;
+    inventory::Inventory* inventory;
+    providers::Providers* providers;
+    HostLinkFactory* links;
+    HostObserver* observer;
+  };
+  // Adds only (S132), or a tick, which also removes.
+  enum class SyncKind { kAdd, kTick };
+
+  HostSession(Deps deps, std::string name, std::string address, std::string cluster);
+  ~HostSession();
+  HostSession(const HostSession&) = delete;
+  HostSession& operator=(const HostSession&) = delete;
+
+  // Attaches once; `done` when the host is attached, has its keys and has told its VMs, or with why
+  // not. After an OK the session keeps itself connected.
+  void Attach(bool force, status::DoneCallback done);
+  // For a host of the inventory: attaches, and tries again until it works or Close.
+  void KeepConnected();
+  // Ends the attachment, if the host can be reached, and the session.
+  void Detach(status::DoneCallback done);
+  // Stops everything; what waits is called back with UNAVAILABLE.
+  void Close();
+
+  // Brings the host what it should hold, after the syncs asked before. UNAVAILABLE
+  // (HOST_NOT_RESPONDING) if it is not connected.
+  void Sync(SyncKind kind, status::Callback<SyncResult> done);
+
+  const std::string& name() const { return name_; }
+  bool connected() const { return state_ == v1::CONNECTION_STATE_CONNECTED; }
+  v1::ConnectionState connection_state() const { return state_; }
+  HostLink* link() { return link_.get(); }
+  int64_t epoch() const { return epoch_; }
+  const host::v1::GetHostStatusResponse& status() const { return status_; }
+  const host::v1::KeyReport& keys() const { return keys_; }
+  const std::map<std::string, host::v1::HostVm>& vms() const { return vms_; }
+  remediation::HostFacts Facts() const;
+  v1::Host Describe() const;
+  // The host key that it has or had when last told (S102); empty if none is known.
+  v1::CryptoKeyId LastHostKey() const;
+  // HOST_NOT_RESPONDING, as a refusal of an operation on this host.
+  absl::Status NotResponding() const;
+
+  // Takes what the host answered about a VM, or told in the watch.
+  void TakeVm(const host::v1::HostVm& vm);
+  void TakeStatus(const host::v1::GetHostStatusResponse& status);
+  void ForgetVm(absl::string_view vm);
+  // An answer that tells that the host obeys another controller ends the session's work.
+  void NoteAnswer(const absl::Status& status);
+
+  // `callback` on the strand, if the session still lives; else dropped answers are errors.
+  template <typename T>
+  status::Callback<T> OnStrand(status::Callback<T> callback) {
+    return
+        [strand = deps_.strand, callback = std::move(callback)](absl::StatusOr<T> result) mutable {
+          strand->Post([callback = std::move(callback), result = std::move(result)]() mutable {
+            callback(std::move(result));
+          });
+        };
+  }
+
+ private:
+  struct PendingSync {
+    SyncKind kind;
+    status::Callback<SyncResult> done;
+  };
+
+  std::string Cluster() const;
+  absl::Status EnsureLink();
+  void StartAttach(bool force, status::DoneCallback done);
+  void OnAttached(host::v1::AttachResponse response, status::DoneCallback done);
+  void StartWatch();
+  void OnHostEvent(uint64_t watch, host::v1::HostEvent event);
+  void OnWatchEnd(uint64_t watch, absl::Status status);
+  void TakeSnapshot(const host::v1::HostEvent::Snapshot& snapshot);
+  void TakeKeys(const host::v1::KeyReport& keys);
+  void FinishAttachWaiters(const absl::Status& status);
+  void Lose(absl::string_view why);
+  void ScheduleRetry(absl::Time began);
+
+  void RunNextSync();
+  void FinishSync(absl::StatusOr<SyncResult> result);
+  void CheckThenApply();
+  void Apply(SyncKind kind, bool report_is_current, bool retried);
+  void LearnGenerationThenApply(SyncKind kind, bool report_is_current);
+  absl::StatusOr<host::v1::ApplyKeysRequest> MakeApplyRequest(
+      SyncKind kind, const remediation::DesiredState& desired, bool report_is_current,
+      std::vector<std::string>* added) const;
+  bool Holds(const host::v1::KeyEntry& entry) const;
+
+  const Deps deps_;
+  const std::string name_;
+  const std::string address_;
+  const std::string first_cluster_;  // until the inventory has the host
+  std::unique_ptr<HostLink> link_;
+  std::unique_ptr<HostLink::Watch> watch_;
+  uint64_t watch_number_ = 0;
+  v1::ConnectionState state_ = v1::CONNECTION_STATE_NOT_RESPONDING;
+  bool keep_connected_ = false;
+  bool attaching_ = false;
+  bool closed_ = false;
+  int failures_ = 0;
+  clock::Clock::TimerId retry_timer_ = clock::Clock::kNoTimer;
+  int64_t epoch_ = 0;
+  int64_t generation_ = 0;
+  host::v1::GetHostStatusResponse status_;
+  host::v1::KeyReport keys_;
+  std::map<std::string, host::v1::HostVm> vms_;
+  bool snapshot_taken_ = false;
+  bool first_sync_done_ = false;  // of this boot, by this controller
+  std::string told_withheld_;     // what the host was told last, serialised
+  std::vector<status::DoneCallback> attach_waiters_;
+  std::deque<PendingSync> syncs_;
+  bool syncing_ = false;
+};
+
+}  // namespace keysphere::controller::hosts
+
+#endif  // KEYSPHERE_CONTROLLER_HOSTS_HOST_SESSION_H_

@@ -1,0 +1,49 @@
+#ifndef KEYSPHERE_CONTROLLER_REMEDIATION_DESIRED_STATE_H_
+#define KEYSPHERE_CONTROLLER_REMEDIATION_DESIRED_STATE_H_
+
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "controller/providers/providers.h"
+#include "keysphere/host/v1/host_management.pb.h"
+#include "keysphere/v1/errors.pb.h"
+#include "keysphere/v1/types.pb.h"
+
+// Which keys a host should hold: pure functions, without hosts, time or a store.
+namespace keysphere::controller::remediation {
+
+// What decides whether a host may hold a provider's key (S33).
+struct HostFacts {
+  std::string name;
+  std::string cluster;  // empty: standalone
+  std::string version;  // "8.0.3"
+  v1::TpmVersion tpm_version = v1::TPM_VERSION_NONE;
+};
+
+// "8.0.3" against "7.0.2", number by number; what is no number counts as 0.
+bool VersionAtLeast(absl::string_view version, absl::string_view minimum);
+inline constexpr char kFirstNativeVersion[] = "7.0.2";  // 7.0 U2 (S22)
+
+// OK, or why the host is not entitled to the provider: of NOT_BACKED_UP (S158), NOT_IN_CLUSTER
+// (S23), VERSION_UNSUPPORTED (S22) and TPM_REQUIRED (S25) the first, with the others in the detail.
+absl::Status Entitlement(const HostFacts& host, const providers::Provider& provider);
+
+host::v1::KeyEntry EntryOf(const providers::Provider& provider);
+
+// What a host should hold of a vCenter's providers.
+struct DesiredState {
+  std::vector<host::v1::KeyEntry> entries;           // by provider name
+  std::vector<host::v1::WithheldProvider> withheld;  // and why
+  std::string cluster;
+
+  // As the host computes it over what it holds.
+  std::string Digest() const;
+};
+DesiredState Desire(const HostFacts& host,
+                    const std::vector<const providers::Provider*>& providers);
+
+}  // namespace keysphere::controller::remediation
+
+#endif  // KEYSPHERE_CONTROLLER_REMEDIATION_DESIRED_STATE_H_
