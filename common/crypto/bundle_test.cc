@@ -256,6 +256,7 @@ TEST(BundleTest, MalformedContentIsRefused) {
 // OpenSSL parses such a secret into another member of its union than ours.
 TEST(BundleTest, ASecretThatCallsItselfACertificateIsRefused) {
   Forgery forgery;
+  // LINT-ALLOW(weak-hash): any identifier as long as the one that replaces it
   forgery.secret_type = NID_pbe_WithSHA1And3_Key_TripleDES_CBC;
   const std::string patched =
       Patched(Forge(forgery), "2a864886f70d010c0103", "2a864886f70d01091601");
