@@ -14,7 +14,7 @@ namespace keysphere::hostagent::vm {
 namespace {
 
 constexpr uint64_t kUnit = crypto::kXtsUnitBytes;
-constexpr uint64_t kChunkBytes = 1 << 20;
+constexpr uint64_t kChunkBytes = 256 << 10;
 constexpr uint64_t kMaxStepBytes = uint64_t{1} << 40;
 
 }  // namespace

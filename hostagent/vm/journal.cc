@@ -142,7 +142,7 @@ absl::Status Transaction::Commit(const files::FileSystem& files, const VmPaths& 
   if (!written.ok()) {
     // The rename may have been done and only the folder's sync have failed.
     const absl::StatusOr<bool> exists = files.Exists(paths.In(paths.JournalName()));
-    *committed = !exists.ok() || *exists;
+    *committed = exists.ok() && *exists;
     return written;
   }
   *committed = true;

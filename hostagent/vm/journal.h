@@ -49,8 +49,8 @@ class Transaction {
   void TakeOver(absl::string_view temporary, absl::string_view name);
   void Remove(absl::string_view name);
 
-  // Steps 2 to 4. `lock` holds the .vmx and moves to its new file. After an error `*committed`
-  // says whether the change will be completed by Recover (true) or did not happen.
+  // Steps 2 to 4. `lock` holds the .vmx and moves to its new file. After an error Recover
+  // completes or undoes the change; `*committed` says whether it completes it.
   absl::Status Commit(const files::FileSystem& files, const VmPaths& paths, files::FileLock* lock,
                       bool* committed) const;
 

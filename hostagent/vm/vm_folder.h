@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -177,13 +178,18 @@ class VmFolder {
   std::vector<VmDisk> ScanDisks() const;
   const VmDisk* FindDisk(absl::string_view device_or_file) const;
 
-  // Before a change: no job, recovered, fresh; with `powered_off` not running. Takes the lock.
+  // A change: no job is under way, recovered, fresh, the lock taken, with `powered_off` not
+  // running; then `build` fills the plan. Job hands it to the caller in steps, Run carries it out
+  // at once.
+  using Build = absl::FunctionRef<absl::Status(Plan*)>;
   absl::Status Begin(bool powered_off, absl::string_view action);
+  absl::StatusOr<Plan> MakePlan(bool powered_off, absl::string_view action, Build build);
+  absl::StatusOr<std::unique_ptr<VmJob>> Job(bool powered_off, absl::string_view action,
+                                             Build build);
+  absl::Status Run(bool powered_off, absl::string_view action, Build build);
+  absl::Status Commit(Plan* plan);
+  absl::Status AfterCommit(Plan* plan);
   void ReleaseLock();
-  absl::Status CheckCanReencrypt(absl::string_view action) const;
-  absl::Status Commit(const Transaction& transaction);
-  absl::StatusOr<std::unique_ptr<VmJob>> StartJob(Plan plan);
-  absl::Status RunPlan(Plan plan);
 
   absl::StatusOr<OpenVm> OpenHome(const crypto::SecretKey& kek);
   absl::StatusOr<OpenVm> OpenHome(KekCache& keks);
@@ -193,16 +199,23 @@ class VmFolder {
   absl::StatusOr<absl::optional<std::string>> ReadNvram(const crypto::SecretKey* dek) const;
 
   // Parts of plans.
-  absl::Status PlanSealedHome(Plan* plan, const crypto::SecretKey& kek, const KeyId& key,
-                              absl::string_view guid, const VmConfig& config,
-                              const absl::optional<std::string>& nvram) const;
+  absl::Status CheckReencryptable(absl::string_view action) const;
+  absl::Status PlanNewHome(Plan* plan, const crypto::SecretKey& kek, const KeyId& key,
+                           absl::string_view guid, const Vmx& inner,
+                           const absl::optional<std::string>& nvram) const;
+  absl::Status PlanSameHome(Plan* plan, const OpenVm& open, const Vmx& inner,
+                            const absl::optional<KeySafe>& nvram) const;
   absl::Status PlanDisk(Plan* plan, const VmDisk& disk, crypto::SecretKey old_dek,
                         const crypto::SecretKey* new_kek, const KeyId& new_key,
                         absl::string_view guid) const;
   absl::Status PlanSelectedDisks(Plan* plan, const DiskSelection& disks,
                                  const crypto::SecretKey& kek, const KeyId& key,
                                  absl::string_view guid) const;
-  absl::StatusOr<std::string> ConfigForWrite(const VmConfig& config, const OpenVm* open) const;
+  absl::Status PlanShallow(Plan* plan, KekCache& keks, const crypto::SecretKey& new_kek,
+                           const KeyId& new_key, bool include_disks);
+  absl::Status PlanVtpm(Plan* plan, KekCache& keks, const crypto::SecretKey* kek, const KeyId& key);
+  absl::Status PlanNewDisk(Plan* plan, const NewDisk& spec, KekCache& keks);
+  absl::StatusOr<VmDisk> NameNewDisk(uint64_t bytes, Vmx* vmx) const;
 
   const files::FileSystem& files_;
   const VmPaths paths_;

@@ -2,7 +2,9 @@
 #define KEYSPHERE_HOSTAGENT_VM_VM_JOB_H_
 
 #include <cstdint>
+#include <limits>
 #include <memory>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -42,15 +44,20 @@ class VmJob {
   absl::StatusOr<bool> StepOrFail(uint64_t max_bytes);
   void End();
 
+  static constexpr size_t kCommitted = std::numeric_limits<size_t>::max();
+
   VmFolder* const folder_;
   std::unique_ptr<VmFolder::Plan> plan_;  // null: ended
-  size_t current_ = 0;
+  size_t current_ = 0;                    // the copy under way, or kCommitted
+  uint64_t total_ = 0;                    // bytes of the whole, once committed
 };
 
 // What a change of a VM is made of.
 struct VmFolder::Plan {
+  const std::string tag = NewUuid().substr(0, 8);  // of the temporary files
   std::vector<DiskCopy> copies;
   Transaction transaction;
+  std::string config_text;  // the real .vmx of the encrypted VM that this makes; "" if unchanged
   // For a powered-on VM that a disk is added to: the disk and its DEK (empty: plain).
   std::string added_disk;
   crypto::SecretKey added_dek;

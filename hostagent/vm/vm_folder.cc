@@ -1,0 +1,353 @@
+#include "hostagent/vm/vm_folder.h"
+
+#include <algorithm>
+
+#include "absl/memory/memory.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "common/files/names.h"
+#include "common/status/status.h"
+#include "hostagent/vm/kek_cache.h"
+#include "hostagent/vm/running_vm.h"
+#include "hostagent/vm/vm_job.h"
+
+namespace keysphere::hostagent::vm {
+namespace {
+
+bool SameFile(const files::FileInfo& a, const files::FileInfo& b) {
+  return a.inode == b.inode && a.modified_ns == b.modified_ns && a.size == b.size;
+}
+
+// The .vmx that `path` means.
+absl::StatusOr<VmPaths> FindVmx(const files::FileSystem& files, absl::string_view path) {
+  VmPaths paths;
+  while (path.size() > 1 && absl::EndsWith(path, "/")) path.remove_suffix(1);
+  const absl::StatusOr<files::FileInfo> info = files.Stat(path);
+  if (!info.ok()) return AsMissing(info.status(), path);
+  if (!info->is_folder) {
+    paths.folder = files::FolderOf(path);
+    paths.vmx_name = std::string(path.substr(path.rfind('/') + 1));
+  } else {
+    paths.folder = std::string(path);
+    KS_ASSIGN_OR_RETURN(const std::vector<std::string> names, files.List(path));
+    for (const std::string& name : names) {
+      if (!absl::EndsWithIgnoreCase(name, ".vmx") || absl::StartsWith(name, ".")) continue;
+      if (!paths.vmx_name.empty()) {
+        return status::Error(v1::REASON_INVALID_ARGUMENT,
+                             absl::StrCat(status::Quote(path), " has more than one .vmx"))
+            .NextStep("Name the .vmx instead of the folder.");
+      }
+      paths.vmx_name = name;
+    }
+    if (paths.vmx_name.empty()) {
+      return status::Error(v1::REASON_VM_FILE_MISSING,
+                           absl::StrCat(status::Quote(path), " has no .vmx"))
+          .Object("file", path);
+    }
+  }
+  if (!absl::EndsWithIgnoreCase(paths.vmx_name, ".vmx")) {
+    return status::Error(v1::REASON_INVALID_ARGUMENT,
+                         absl::StrCat(status::Quote(path), " is no .vmx"));
+  }
+  paths.stem = paths.vmx_name.substr(0, paths.vmx_name.size() - 4);
+  return paths;
+}
+
+DiskDescription DescribeDisk(const VmDisk& disk) {
+  DiskDescription description;
+  description.device = disk.device;
+  description.file = disk.file;
+  description.flat_file = disk.flat_file;
+  description.bytes = disk.bytes;
+  if (disk.key_safe.has_value()) description.key_id = disk.key_safe->key;
+  description.problem = disk.problem;
+  return description;
+}
+
+}  // namespace
+
+VmFolder::~VmFolder() { KS_CHECK(running_ == nullptr && !job_); }
+
+absl::StatusOr<std::unique_ptr<VmFolder>> VmFolder::Create(const files::FileSystem& files,
+                                                           absl::string_view folder,
+                                                           const NewVm& spec) {
+  KS_RETURN_IF_ERROR(files::ValidateName(spec.name));
+  for (const uint64_t bytes : spec.disk_bytes) {
+    if (bytes == 0 || bytes % kSectorBytes != 0 || bytes / kSectorBytes > kMaxDiskSectors) {
+      return status::Error(v1::REASON_INVALID_ARGUMENT,
+                           absl::StrCat("a disk of ", bytes, " bytes; needed: a multiple of 512"));
+    }
+  }
+  KS_RETURN_IF_ERROR(files.MakeFolders(folder));
+  KS_ASSIGN_OR_RETURN(const std::vector<std::string> names, files.List(folder));
+  for (const std::string& name : names) {
+    if (absl::EndsWithIgnoreCase(name, ".vmx") && !absl::StartsWith(name, ".")) {
+      return status::Error(v1::REASON_ALREADY_EXISTS,
+                           absl::StrCat(status::Quote(folder), " has a VM already"))
+          .Object("vm", spec.name);
+    }
+  }
+  VmPaths paths;
+  paths.folder = std::string(folder);
+  paths.stem = files::PathSafe(spec.name);
+  paths.vmx_name = paths.stem + ".vmx";
+  Vmx vmx = NewVmx(spec.name, spec.guest_os, spec.uuid.empty() ? NewUuid() : spec.uuid,
+                   paths.stem + ".nvram");
+  // The .vmx comes last: without it there is no VM, and the next Create writes the rest again.
+  for (size_t i = 0; i < spec.disk_bytes.size(); ++i) {
+    const std::string disk = absl::StrCat(paths.stem, "-", i + 1);
+    const std::string flat = disk + "-flat.vmdk";
+    KS_ASSIGN_OR_RETURN(files::RandomAccessFile file,
+                        files.Open(paths.In(flat), files::OpenMode::kCreate));
+    KS_RETURN_IF_ERROR(file.Truncate(0));
+    KS_RETURN_IF_ERROR(file.Truncate(spec.disk_bytes[i]));
+    KS_RETURN_IF_ERROR(file.Sync());
+    const Vmdk descriptor =
+        Vmdk::New(flat, spec.disk_bytes[i] / kSectorBytes, 0xfffffffe, VmwareUuid(NewUuid()));
+    KS_RETURN_IF_ERROR(
+        files.WriteFileAtomically(paths.In(disk + ".vmdk"), descriptor.Serialize(), 0600));
+    // Unit 7 is the controller's own.
+    const std::string device = absl::StrCat("scsi0:", i < 7 ? i : i + 1);
+    vmx.Set(device + ".present", "TRUE");
+    vmx.Set(device + ".deviceType", "scsi-hardDisk");
+    vmx.Set(device + ".fileName", disk + ".vmdk");
+  }
+  KS_RETURN_IF_ERROR(files.WriteFileAtomically(paths.Vmx(), vmx.Serialize(), 0600));
+  return Open(files, paths.Vmx());
+}
+
+absl::StatusOr<std::unique_ptr<VmFolder>> VmFolder::Open(const files::FileSystem& files,
+                                                         absl::string_view path) {
+  KS_ASSIGN_OR_RETURN(VmPaths paths, FindVmx(files, path));
+  std::unique_ptr<VmFolder> vm = absl::WrapUnique(new VmFolder(files, std::move(paths)));
+  KS_ASSIGN_OR_RETURN(const bool needs_recovery, NeedsRecovery(files, vm->paths_));
+  if (needs_recovery) {
+    vm->unrecovered_ = true;
+    const absl::Status recovered = vm->RecoverIfNeeded();
+    // In use: what was found belongs to a change that goes on, or to a powered-on VM. It has not
+    // been committed, or will be completed by who holds the lock.
+    if (status::ReasonOf(recovered) == v1::REASON_VM_IN_USE) {
+      vm->unrecovered_ = false;
+    } else {
+      KS_RETURN_IF_ERROR(recovered);
+    }
+  }
+  // What atomic writes left; those of others that are going on stay.
+  KS_RETURN_IF_ERROR(files.RemoveStaleTemporaries(vm->paths_.folder).status());
+  KS_RETURN_IF_ERROR(vm->Load());
+  return vm;
+}
+
+absl::Status VmFolder::RecoverIfNeeded() {
+  if (!unrecovered_) return absl::OkStatus();
+  const bool had_lock = lock_.held();
+  if (!had_lock) {
+    KS_ASSIGN_OR_RETURN(lock_, files_.Lock(paths_.Vmx()));
+  }
+  const absl::Status recovered = Recover(files_, paths_, &lock_);
+  if (!had_lock) lock_.Release();
+  KS_RETURN_IF_ERROR(recovered);
+  unrecovered_ = false;
+  return absl::OkStatus();
+}
+
+absl::Status VmFolder::Load() {
+  const absl::StatusOr<files::FileInfo> info = files_.Stat(paths_.Vmx());
+  if (!info.ok()) return AsMissing(info.status(), paths_.vmx_name);
+  const absl::StatusOr<std::string> text = files_.ReadFile(paths_.Vmx(), Vmx::kMaxFileBytes);
+  if (!text.ok()) {
+    if (status::ReasonOf(text.status()) != v1::REASON_TOO_LARGE) {
+      return AsMissing(text.status(), paths_.vmx_name);
+    }
+    return status::Error(v1::REASON_VM_FILE_INVALID,
+                         absl::StrCat(status::Quote(paths_.vmx_name), " is larger than ",
+                                      Vmx::kMaxFileBytes, " bytes"))
+        .With("file", paths_.vmx_name);
+  }
+  KS_ASSIGN_OR_RETURN(Vmx vmx, Vmx::Parse(*text, paths_.vmx_name));
+  KS_ASSIGN_OR_RETURN(absl::optional<SealedConfig> sealed,
+                      SealedConfig::Read(vmx, paths_.vmx_name));
+  if (!sealed.has_value()) {
+    KS_ASSIGN_OR_RETURN(VmConfig config, VmConfig::Read(vmx, paths_.vmx_name));
+    config_text_.clear();
+    SetConfig(std::move(config));
+  } else if (!sealed_.has_value() || sealed_->data != sealed->data) {
+    // What was known of the former one may no longer hold.
+    config_.reset();
+    config_text_.clear();
+    disks_.clear();
+  }
+  vmx_ = std::move(vmx);
+  sealed_ = std::move(sealed);
+  vmx_info_ = *info;
+  return absl::OkStatus();
+}
+
+void VmFolder::SetConfig(VmConfig config) {
+  config_ = std::make_shared<const VmConfig>(std::move(config));
+  disks_.clear();
+  for (const ConfigDisk& disk : config_->disks) disks_.push_back(LoadDisk(files_, paths_, disk));
+}
+
+absl::Status VmFolder::Refresh() {
+  KS_RETURN_IF_ERROR(RecoverIfNeeded());
+  const absl::StatusOr<files::FileInfo> info = files_.Stat(paths_.Vmx());
+  if (!info.ok()) return AsMissing(info.status(), paths_.vmx_name);
+  if (!SameFile(*info, vmx_info_)) KS_RETURN_IF_ERROR(Load());
+  for (VmDisk& disk : disks_) {
+    const absl::StatusOr<files::FileInfo> descriptor = files_.Stat(paths_.In(disk.file));
+    if (disk.problem.ok() && descriptor.ok() && SameFile(*descriptor, disk.descriptor_info)) {
+      continue;
+    }
+    disk = LoadDisk(files_, paths_, {disk.device, disk.file});
+  }
+  return absl::OkStatus();
+}
+
+std::vector<VmDisk> VmFolder::ScanDisks() const {
+  std::vector<VmDisk> disks;
+  const absl::StatusOr<std::vector<std::string>> names = files_.List(paths_.folder);
+  if (!names.ok()) return disks;
+  for (const std::string& name : *names) {
+    if (!absl::EndsWithIgnoreCase(name, ".vmdk") || absl::EndsWithIgnoreCase(name, "-flat.vmdk") ||
+        absl::StartsWith(name, paths_.TemporaryPrefix()) || absl::StartsWith(name, ".")) {
+      continue;
+    }
+    VmDisk disk = LoadDisk(files_, paths_, {"", name});
+    // Blocks under other names than -flat are no descriptors.
+    if (disk.encrypted() || disk.problem.ok()) disks.push_back(std::move(disk));
+  }
+  return disks;
+}
+
+const VmDisk* VmFolder::FindDisk(absl::string_view device_or_file) const {
+  for (const VmDisk& disk : disks_) {
+    if (absl::EqualsIgnoreCase(disk.device, device_or_file) || disk.file == device_or_file) {
+      return &disk;
+    }
+  }
+  return nullptr;
+}
+
+VmDescription VmFolder::Describe() const {
+  VmDescription description;
+  description.vmx_path = paths_.Vmx();
+  description.encrypted = sealed_.has_value();
+  description.config_known = config_ != nullptr;
+  description.powered_on = running_ != nullptr;
+  if (config_ != nullptr) {
+    description.name = config_->name;
+    description.guest_os = config_->guest_os;
+    description.uuid = config_->uuid;
+    description.vtpm = config_->vtpm;
+    description.migrate_encryption_required = config_->migrate_encryption_required;
+    for (const VmDisk& disk : disks_) description.disks.push_back(DescribeDisk(disk));
+  }
+  if (sealed_.has_value()) {
+    description.name = sealed_->name;
+    description.uuid = sealed_->guid;
+    description.key_id = sealed_->home.key;
+    description.migrate_encryption_required = true;
+    if (config_ == nullptr) {
+      for (const VmDisk& disk : ScanDisks()) description.disks.push_back(DescribeDisk(disk));
+    }
+  }
+  return description;
+}
+
+std::vector<ObjectKey> VmFolder::ListKeyIds() const {
+  std::vector<ObjectKey> keys;
+  if (sealed_.has_value()) {
+    keys.push_back({"home", sealed_->home.key});
+    if (sealed_->nvram.has_value()) keys.push_back({"nvram", sealed_->nvram->key});
+  }
+  for (const DiskDescription& disk : Describe().disks) {
+    if (disk.key_id.has_value()) keys.push_back({disk.file, *disk.key_id});
+  }
+  return keys;
+}
+
+absl::StatusOr<OpenVm> VmFolder::OpenHome(const crypto::SecretKey& kek) {
+  if (!sealed_.has_value()) {
+    return status::Error(v1::REASON_INVALID_STATE,
+                         absl::StrCat("VM ", status::Quote(Describe().name), " is not encrypted"))
+        .Object("vm", config_->name);
+  }
+  KS_ASSIGN_OR_RETURN(
+      crypto::SecretKey dek,
+      OpenDek(kek, sealed_->home, DekBinding(sealed_->guid, "home"), paths_.vmx_name));
+  KS_ASSIGN_OR_RETURN(std::string text, OpenConfig(*sealed_, dek, paths_.vmx_name));
+  if (config_ == nullptr || text != config_text_) {
+    KS_ASSIGN_OR_RETURN(Vmx vmx, Vmx::Parse(text, paths_.vmx_name));
+    KS_ASSIGN_OR_RETURN(VmConfig config, VmConfig::Read(std::move(vmx), paths_.vmx_name));
+    config_text_ = std::move(text);
+    SetConfig(std::move(config));
+  }
+  return OpenVm(std::move(dek), config_);
+}
+
+absl::StatusOr<OpenVm> VmFolder::OpenHome(KekCache& keks) {
+  if (!sealed_.has_value()) return OpenHome(crypto::SecretKey());
+  KS_ASSIGN_OR_RETURN(const crypto::SecretKey* const kek, keks.Get(sealed_->home.key));
+  return OpenHome(*kek);
+}
+
+absl::StatusOr<OpenVm> VmFolder::UnwrapHome(const crypto::SecretKey& kek) {
+  if (running_ == nullptr && !job_) KS_RETURN_IF_ERROR(Refresh());
+  return OpenHome(kek);
+}
+
+absl::StatusOr<OpenVm> VmFolder::UnwrapHome(KekLookup lookup) {
+  if (running_ == nullptr && !job_) KS_RETURN_IF_ERROR(Refresh());
+  KekCache keks(lookup);
+  return OpenHome(keks);
+}
+
+absl::StatusOr<crypto::SecretKey> VmFolder::OpenNvramDek(KekCache& keks) const {
+  KS_ASSIGN_OR_RETURN(const crypto::SecretKey* const kek, keks.Get(sealed_->nvram->key));
+  return OpenDek(*kek, *sealed_->nvram, DekBinding(sealed_->guid, "nvram"), paths_.vmx_name);
+}
+
+absl::StatusOr<crypto::SecretKey> VmFolder::OpenDiskDek(const VmDisk& disk, KekCache& keks) const {
+  const auto about = [&disk](const absl::Status& status) {
+    return status::Error(
+               status::ReasonOf(status),
+               absl::StrCat("disk ", status::Quote(disk.file), ", key ",
+                            status::Quote(disk.key_safe->key.key_id), " of provider ",
+                            status::Quote(disk.key_safe->key.provider), ": ", status.message()))
+        .Object("disk", disk.file)
+        .With("disk", disk.file)
+        .With("provider", disk.key_safe->key.provider)
+        .With("key_id", disk.key_safe->key.key_id)
+        .NextStep(status::DetailOf(status).next_step());
+  };
+  if (!sealed_.has_value()) {
+    return about(status::Error(v1::REASON_VM_FILE_INVALID,
+                               "the disk is encrypted, but its VM's .vmx is not"));
+  }
+  const absl::StatusOr<const crypto::SecretKey*> kek = keks.Get(disk.key_safe->key);
+  if (!kek.ok()) return about(kek.status());
+  absl::StatusOr<crypto::SecretKey> dek =
+      OpenDek(**kek, *disk.key_safe, DiskBinding(sealed_->guid, disk), disk.file);
+  if (!dek.ok()) return about(dek.status());
+  return dek;
+}
+
+absl::StatusOr<absl::optional<std::string>> VmFolder::ReadNvram(
+    const crypto::SecretKey* dek) const {
+  if (config_->nvram.empty()) return absl::optional<std::string>();
+  const absl::StatusOr<std::string> text =
+      files_.ReadFile(paths_.In(config_->nvram), kMaxNvramBytes + 64);
+  if (!text.ok()) {
+    // A plain VM's NVRAM is made at its first power-on; an encrypted one must be there.
+    if (dek == nullptr && status::ReasonOf(text.status()) == v1::REASON_NOT_FOUND) {
+      return absl::optional<std::string>();
+    }
+    return AsMissing(text.status(), config_->nvram);
+  }
+  if (dek == nullptr) return absl::optional<std::string>(*text);
+  KS_ASSIGN_OR_RETURN(std::string nvram, OpenNvram(*text, sealed_->guid, *dek, config_->nvram));
+  return absl::optional<std::string>(std::move(nvram));
+}
+
+}  // namespace keysphere::hostagent::vm
