@@ -131,7 +131,7 @@ absl::StatusOr<VmConfig> VmConfig::Read(Vmx vmx, absl::string_view file) {
       return Invalid(file, absl::StrCat("disk ", device, " = ", status::Quote(disk),
                                         " is no file name in the VM's folder"));
     }
-    config.disks.push_back({device, disk});
+    config.disks.push_back({device, disk, vmx.GetBool(device + kDiskEncrypted, false)});
   }
   // By bus, then number: scsi0:2 before scsi0:10.
   std::sort(config.disks.begin(), config.disks.end(), [](const auto& a, const auto& b) {

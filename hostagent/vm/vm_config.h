@@ -29,10 +29,15 @@ constexpr char kCryptedVmGuid[] = "cryptedVM.guid";
 constexpr size_t kMaxSealedConfigBytes = 256 << 10;
 constexpr size_t kMaxNvramBytes = 4 << 20;
 
+// Behind a device's name, in the sealed .vmx: its disk is encrypted. Whoever removes the key from
+// the disk's descriptor, in clear, must not make us write plain blocks.
+constexpr char kDiskEncrypted[] = ".keysphere.encrypted";
+
 // "scsi0:0" and the descriptor's file name.
 struct ConfigDisk {
   std::string device;
   std::string file;
+  bool encrypted = false;  // must be
 };
 
 // What a plain .vmx says (the one on disk, or the one inside encryption.data).

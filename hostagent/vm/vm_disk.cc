@@ -69,6 +69,14 @@ VmDisk LoadDisk(const files::FileSystem& files, const VmPaths& paths, const Conf
   loaded.device = disk.device;
   loaded.file = disk.file;
   loaded.problem = ReadDescriptor(files, paths, &loaded);
+  if (loaded.problem.ok() && disk.encrypted && !loaded.encrypted()) {
+    loaded.problem = status::Error(v1::REASON_VM_FILE_INVALID,
+                                   absl::StrCat("disk ", status::Quote(disk.file),
+                                                " is encrypted, but its descriptor has no key"))
+                         .Object("disk", disk.file)
+                         .With("file", disk.file)
+                         .NextStep("Restore the disk's descriptor from a backup.");
+  }
   return loaded;
 }
 

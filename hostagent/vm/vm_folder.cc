@@ -194,12 +194,13 @@ absl::Status VmFolder::Refresh() {
   const absl::StatusOr<files::FileInfo> info = files_.Stat(paths_.Vmx());
   if (!info.ok()) return AsMissing(info.status(), paths_.vmx_name);
   if (!SameFile(*info, vmx_info_)) KS_RETURN_IF_ERROR(Load());
-  for (VmDisk& disk : disks_) {
+  for (size_t i = 0; i < disks_.size(); ++i) {
+    VmDisk& disk = disks_[i];
     const absl::StatusOr<files::FileInfo> descriptor = files_.Stat(paths_.In(disk.file));
     if (disk.problem.ok() && descriptor.ok() && SameFile(*descriptor, disk.descriptor_info)) {
       continue;
     }
-    disk = LoadDisk(files_, paths_, {disk.device, disk.file});
+    disk = LoadDisk(files_, paths_, config_->disks[i]);
   }
   return absl::OkStatus();
 }
@@ -213,7 +214,7 @@ std::vector<VmDisk> VmFolder::ScanDisks() const {
         absl::StartsWith(name, paths_.TemporaryPrefix()) || absl::StartsWith(name, ".")) {
       continue;
     }
-    VmDisk disk = LoadDisk(files_, paths_, {"", name});
+    VmDisk disk = LoadDisk(files_, paths_, {"", name, false});
     // Blocks under other names than -flat are no descriptors.
     if (disk.encrypted() || disk.problem.ok()) disks.push_back(std::move(disk));
   }

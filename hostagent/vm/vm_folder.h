@@ -210,7 +210,7 @@ class VmFolder {
                         absl::string_view guid) const;
   absl::Status PlanSelectedDisks(Plan* plan, const DiskSelection& disks,
                                  const crypto::SecretKey& kek, const KeyId& key,
-                                 absl::string_view guid) const;
+                                 absl::string_view guid, Vmx* inner) const;
   absl::Status PlanShallow(Plan* plan, KekCache& keks, const crypto::SecretKey& new_kek,
                            const KeyId& new_key, bool include_disks);
   absl::Status PlanVtpm(Plan* plan, KekCache& keks, const crypto::SecretKey* kek, const KeyId& key);

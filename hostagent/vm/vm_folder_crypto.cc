@@ -106,15 +106,11 @@ absl::Status VmFolder::PlanDisk(Plan* plan, const VmDisk& disk, crypto::SecretKe
 
 absl::Status VmFolder::PlanSelectedDisks(Plan* plan, const DiskSelection& disks,
                                          const crypto::SecretKey& kek, const KeyId& key,
-                                         absl::string_view guid) const {
-  if (disks.all) {
-    for (const VmDisk& disk : disks_) {
-      if (disk.encrypted()) continue;
-      KS_RETURN_IF_ERROR(PlanDisk(plan, disk, crypto::SecretKey(), &kek, key, guid));
-    }
-    return absl::OkStatus();
-  }
+                                         absl::string_view guid, Vmx* inner) const {
   std::vector<const VmDisk*> selected;
+  for (const VmDisk& disk : disks_) {
+    if (disks.all && !disk.encrypted()) selected.push_back(&disk);
+  }
   for (const std::string& device : disks.devices) {
     const VmDisk* const disk = FindDisk(device);
     if (disk == nullptr) {
@@ -133,6 +129,7 @@ absl::Status VmFolder::PlanSelectedDisks(Plan* plan, const DiskSelection& disks,
   }
   for (const VmDisk* const disk : selected) {
     KS_RETURN_IF_ERROR(PlanDisk(plan, *disk, crypto::SecretKey(), &kek, key, guid));
+    inner->Set(disk->device + kDiskEncrypted, "TRUE");
   }
   return absl::OkStatus();
 }
@@ -153,8 +150,8 @@ absl::StatusOr<std::unique_ptr<VmJob>> VmFolder::Encrypt(const crypto::SecretKey
     Vmx inner = config_->vmx;
     inner.Set(kMigrateEncryption, "required");  // S113
     KS_ASSIGN_OR_RETURN(const absl::optional<std::string> nvram, ReadNvram(nullptr));
-    KS_RETURN_IF_ERROR(PlanNewHome(plan, kek, key, guid, inner, nvram));
-    return PlanSelectedDisks(plan, disks, kek, key, guid);
+    KS_RETURN_IF_ERROR(PlanSelectedDisks(plan, disks, kek, key, guid, &inner));
+    return PlanNewHome(plan, kek, key, guid, inner, nvram);
   });
 }
 
@@ -162,11 +159,13 @@ absl::StatusOr<std::unique_ptr<VmJob>> VmFolder::EncryptDisks(KekLookup lookup,
                                                               const DiskSelection& disks) {
   return Job(/*powered_off=*/true, "encrypt disks", [&](Plan* plan) -> absl::Status {
     KekCache keks(lookup);
-    KS_RETURN_IF_ERROR(OpenHome(keks).status());
+    KS_ASSIGN_OR_RETURN(const OpenVm open, OpenHome(keks));
     KS_RETURN_IF_ERROR(CheckReencryptable("encrypt disks"));
     KS_ASSIGN_OR_RETURN(const crypto::SecretKey* const kek, keks.Get(sealed_->home.key));
-    KS_RETURN_IF_ERROR(PlanSelectedDisks(plan, disks, *kek, sealed_->home.key, sealed_->guid));
-    return absl::OkStatus();
+    Vmx inner = config_->vmx;
+    KS_RETURN_IF_ERROR(
+        PlanSelectedDisks(plan, disks, *kek, sealed_->home.key, sealed_->guid, &inner));
+    return PlanSameHome(plan, open, inner, sealed_->nvram);
   });
 }
 
@@ -191,7 +190,9 @@ absl::StatusOr<std::unique_ptr<VmJob>> VmFolder::Decrypt(KekLookup lookup) {
       KS_ASSIGN_OR_RETURN(crypto::SecretKey dek, OpenDiskDek(disk, keks));
       KS_RETURN_IF_ERROR(PlanDisk(plan, disk, std::move(dek), nullptr, {}, sealed_->guid));
     }
-    plan->transaction.Write(paths_.vmx_name, config_text_);
+    Vmx plain = config_->vmx;
+    for (const VmDisk& disk : disks_) plain.Erase(disk.device + kDiskEncrypted);
+    plan->transaction.Write(paths_.vmx_name, plain.Serialize());
     return absl::OkStatus();
   });
 }

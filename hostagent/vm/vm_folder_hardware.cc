@@ -153,6 +153,7 @@ absl::Status VmFolder::PlanNewDisk(Plan* plan, const NewDisk& spec, KekCache& ke
     KS_ASSIGN_OR_RETURN(plan->added_dek, copy.new_dek.Clone());
     disk.descriptor.Set(Vmdk::kEncryptionKeys, FormatKeySafe(safe));
     disk.key_safe = std::move(safe);
+    inner.Set(disk.device + kDiskEncrypted, "TRUE");
   }
   const std::string temporary = paths_.Temporary(plan->tag, disk.flat_file);
   copy.target = paths_.In(temporary);
