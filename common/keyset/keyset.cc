@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/crypto/digest.h"
+#include "common/crypto/labels.h"
 
 namespace keysphere::keyset {
 namespace {
@@ -38,13 +39,8 @@ std::string Digest(const std::vector<host::v1::KeyEntry>& entries, absl::string_
 
 std::string SealInfo(absl::string_view host, absl::string_view boot_id, int64_t epoch,
                      absl::string_view provider, absl::string_view key_id) {
-  std::string info = "keysphere key to host 1;";
-  AppendField(host, &info);
-  AppendField(boot_id, &info);
-  AppendField(absl::StrCat(epoch), &info);
-  AppendField(provider, &info);
-  AppendField(key_id, &info);
-  return info;
+  return crypto::labels::TransportInfo(host, boot_id, static_cast<uint64_t>(epoch), provider,
+                                       key_id);
 }
 
 bool SameKey(const host::v1::KeyEntry& a, const host::v1::KeyEntry& b) {

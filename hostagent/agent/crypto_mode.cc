@@ -1,0 +1,164 @@
+#include "hostagent/agent/crypto_mode.h"
+
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "common/status/status.h"
+
+namespace keysphere::hostagent::agent {
+namespace {
+
+using host::v1::SetCryptoModeRequest;
+
+absl::Status WrongState(const config::HostKey& state, absl::string_view wanted) {
+  return status::Error(v1::REASON_INVALID_STATE,
+                       absl::StrCat("encryption mode is ", v1::CryptoState_Name(StateOf(state)),
+                                    "; it can ", wanted))
+      .With("crypto_state", v1::CryptoState_Name(StateOf(state)));
+}
+
+void MakeSafe(const std::string& provider, const std::string& key_id, config::HostKey* state) {
+  state->set_state(config::CRYPTO_STATE_SAFE);
+  state->set_provider(provider);
+  state->set_key_id(key_id);
+}
+
+absl::Status CheckKey(const keys::KeyCache& cache, const v1::CryptoKeyId& key) {
+  if (key.key_id().empty() || key.provider_id().empty() || key.key_id().size() > 256) {
+    return status::Error(v1::REASON_INVALID_ARGUMENT, "host_key needs key_id and provider_id");
+  }
+  KS_RETURN_IF_ERROR(CheckProviderHere(cache, key.provider_id()));
+  // Whether it can really be derived.
+  return cache.HostKey(key.provider_id(), key.key_id()).status();
+}
+
+}  // namespace
+
+v1::CryptoState StateOf(const config::HostKey& key) {
+  switch (key.state()) {
+    case config::CRYPTO_STATE_PREPARED:
+      return v1::CRYPTO_STATE_PREPARED;
+    case config::CRYPTO_STATE_SAFE:
+      return v1::CRYPTO_STATE_SAFE;
+    case config::CRYPTO_STATE_PENDING_INCAPABLE:
+      return v1::CRYPTO_STATE_PENDING_INCAPABLE;
+    default:
+      return v1::CRYPTO_STATE_INCAPABLE;
+  }
+}
+
+v1::CryptoKeyId KeyIdOf(const config::HostKey& key) {
+  v1::CryptoKeyId id;
+  id.set_key_id(key.key_id());
+  id.set_provider_id(key.provider());
+  return id;
+}
+
+absl::Status CheckProviderHere(const keys::KeyCache& cache, const std::string& provider) {
+  std::vector<absl::Status> refusals;
+  if (cache.Collides(provider)) {
+    refusals.push_back(
+        status::Error(v1::REASON_KEY_MISMATCH,
+                      "the host holds another key under the provider's name until the next pass")
+            .Object("provider", provider)
+            .NextStep("let the next remediation pass swap the keys, or run one"));
+  }
+  if (!cache.Holds(provider)) {
+    for (const v1::Reason reason : cache.WhyWithheld(provider)) {
+      refusals.push_back(status::Error(reason, "the host may not hold the provider's key")
+                             .Object("provider", provider));
+    }
+    refusals.push_back(
+        status::Error(v1::REASON_KEY_MISSING_ON_HOST, "the host does not hold the provider's key")
+            .Object("provider", provider)
+            .With("provider", provider)
+            .NextStep("create or import the provider on the host's controller"));
+  }
+  return status::First(refusals);
+}
+
+absl::StatusOr<bool> ChangeCryptoMode(SetCryptoModeRequest::Action action,
+                                      const v1::CryptoKeyId& key, const keys::KeyCache& cache,
+                                      config::HostKey* state) {
+  const v1::CryptoState now = StateOf(*state);
+  switch (action) {
+    case SetCryptoModeRequest::ACTION_PREPARE:
+      if (now != v1::CRYPTO_STATE_INCAPABLE) {
+        return WrongState(*state, "be prepared only while it is off");
+      }
+      state->set_state(config::CRYPTO_STATE_PREPARED);
+      return true;
+    case SetCryptoModeRequest::ACTION_ENABLE:
+      if (now == v1::CRYPTO_STATE_SAFE) {
+        if (state->provider() == key.provider_id() && state->key_id() == key.key_id()) return false;
+        return status::Error(v1::REASON_ALREADY_EXISTS, "the host is safe with another host key")
+            .With("provider", state->provider())
+            .With("key_id", state->key_id())
+            .NextStep("change the host key instead");
+      }
+      if (now != v1::CRYPTO_STATE_PREPARED) {
+        return WrongState(*state, "be enabled only once it is prepared");
+      }
+      KS_RETURN_IF_ERROR(CheckKey(cache, key));
+      MakeSafe(key.provider_id(), key.key_id(), state);
+      return true;
+    case SetCryptoModeRequest::ACTION_DISABLE:
+      if (now != v1::CRYPTO_STATE_SAFE) {
+        return WrongState(*state, "be disabled only while the host is safe");
+      }
+      state->set_state(config::CRYPTO_STATE_PENDING_INCAPABLE);
+      return true;
+    case SetCryptoModeRequest::ACTION_CHANGE_KEY:
+      if (now != v1::CRYPTO_STATE_SAFE) {
+        return WrongState(*state, "change its key only while the host is safe");
+      }
+      if (state->provider() == key.provider_id() && state->key_id() == key.key_id()) return false;
+      KS_RETURN_IF_ERROR(CheckKey(cache, key));
+      MakeSafe(key.provider_id(), key.key_id(), state);
+      return true;
+    default:
+      return status::Error(v1::REASON_INVALID_ARGUMENT, "action is not set");
+  }
+}
+
+absl::StatusOr<bool> EnableFor(const std::string& provider, const std::string& key_id,
+                               const keys::KeyCache& cache, config::HostKey* state) {
+  switch (StateOf(*state)) {
+    case v1::CRYPTO_STATE_SAFE:
+      return false;
+    case v1::CRYPTO_STATE_PENDING_INCAPABLE:
+      return WrongState(*state, "be enabled again only after a reboot of the host");
+    default:
+      break;
+  }
+  v1::CryptoKeyId key;
+  key.set_provider_id(provider);
+  key.set_key_id(key_id);
+  KS_RETURN_IF_ERROR(CheckKey(cache, key));
+  MakeSafe(provider, key_id, state);
+  return true;
+}
+
+bool BootCryptoMode(const keys::KeyCache& cache, const std::string& new_key_id,
+                    config::HostKey* state) {
+  switch (StateOf(*state)) {
+    case v1::CRYPTO_STATE_PENDING_INCAPABLE:
+      state->Clear();
+      state->set_state(config::CRYPTO_STATE_INCAPABLE);
+      return true;
+    case v1::CRYPTO_STATE_SAFE:
+      break;
+    default:
+      return false;
+  }
+  if (cache.HostKey(state->provider(), state->key_id()).ok()) return false;
+  for (const host::v1::KeyEntry& held : cache.Held()) {
+    if (!cache.HostKey(held.provider(), new_key_id).ok()) continue;
+    MakeSafe(held.provider(), new_key_id, state);
+    return true;
+  }
+  state->set_state(config::CRYPTO_STATE_INCAPABLE);
+  return true;
+}
+
+}  // namespace keysphere::hostagent::agent

@@ -1,0 +1,63 @@
+#include "hostagent/agent/datastores.h"
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
+#include "common/status/status.h"
+
+namespace keysphere::hostagent::agent {
+namespace {
+
+constexpr size_t kMaxPathBytes = 1024;
+
+absl::Status BadPath(absl::string_view path) {
+  return status::Error(v1::REASON_INVALID_ARGUMENT,
+                       absl::StrCat("not a datastore path: ", status::Quote(path)))
+      .NextStep("write it as \"[datastore] folder/name.vmx\"");
+}
+
+bool IsPlainPart(absl::string_view part) {
+  if (part.empty() || part == "." || part == "..") return false;
+  for (const unsigned char c : part) {
+    if (c < 0x20 || c == 0x7f) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+absl::StatusOr<std::string> Datastores::Resolve(absl::string_view path) const {
+  const size_t end = path.find(']');
+  if (!absl::StartsWith(path, "[") || end == absl::string_view::npos ||
+      path.size() > kMaxPathBytes) {
+    return BadPath(path);
+  }
+  absl::string_view relative = path.substr(end + 1);
+  absl::ConsumePrefix(&relative, " ");
+  for (const absl::string_view part : absl::StrSplit(relative, '/')) {
+    if (!IsPlainPart(part)) return BadPath(path);
+  }
+  const auto it = folders_.find(std::string(path.substr(1, end - 1)));
+  if (it == folders_.end()) {
+    return status::Error(v1::REASON_NOT_FOUND, "the host has no such datastore")
+        .Object("datastore", path.substr(1, end - 1));
+  }
+  return absl::StrCat(it->second, "/", relative);
+}
+
+absl::StatusOr<std::string> Datastores::Choose(absl::string_view name) const {
+  const auto it = name.empty() ? folders_.begin() : folders_.find(std::string(name));
+  if (it == folders_.end()) {
+    return status::Error(v1::REASON_NOT_FOUND, name.empty() ? "the host has no datastore"
+                                                            : "the host has no such datastore")
+        .Object("datastore", name);
+  }
+  return it->first;
+}
+
+std::string Datastores::Format(absl::string_view datastore, absl::string_view relative) {
+  return absl::StrCat("[", datastore, "] ", relative);
+}
+
+}  // namespace keysphere::hostagent::agent

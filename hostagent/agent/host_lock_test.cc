@@ -1,0 +1,220 @@
+// Keys that come and go, and the VMs that lock and unlock for it.
+#include "common/crypto/kdf.h"
+#include "gmock/gmock.h"
+#include "hostagent/agent/host_fixture.h"
+#include "hostagent/vm/vm_folder.h"
+
+namespace keysphere::hostagent::agent {
+namespace {
+
+using status::HasReason;
+using status::IsOk;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using LockTest = HostTest;
+
+// The whole way: encrypt, run, lose the key at a tick, lock, get it back, unlock, same data.
+TEST_F(LockTest, S66_S68_ATickWithoutTheProviderLocksAndOnlyAnUnlockEndsIt) {
+  const TestProvider nkp = TestProvider::Make("nkp");
+  UseProvider(nkp);
+  ASSERT_THAT(host().CreateEncrypted("web", nkp), IsOk());
+  ASSERT_THAT(host().PowerOn("web"), IsOk());
+  ASSERT_THAT(host().Write("web", "hello, guest"), IsOk());
+  ASSERT_THAT(host().PowerOff("web"), IsOk());
+
+  const auto tick = host().Tick({});
+  ASSERT_THAT(tick, IsOk());
+  EXPECT_THAT(tick->removed_providers(), ElementsAre("nkp"));
+  EXPECT_THAT(tick->locked_vms(), ElementsAre("web"));
+  EXPECT_THAT(tick->keys().held(), IsEmpty());
+  const v1::Vm locked = host().Vm("web");
+  EXPECT_EQ(locked.lock_state(), v1::LOCK_STATE_LOCKED);
+  EXPECT_EQ(locked.lock().cause(), v1::LOCK_CAUSE_KEY_MISSING_ON_HOST);
+  EXPECT_EQ(locked.lock().reason(), v1::REASON_VM_LOCKED);
+  EXPECT_THAT(locked.lock().others(), ElementsAre(v1::REASON_KEY_MISSING_ON_HOST));
+  EXPECT_THAT(locked.lock().summary(), HasSubstr("nkp"));
+  EXPECT_THAT(locked.lock().summary(), HasSubstr("esx-1"));
+  EXPECT_THAT(locked.lock().summary(), HasSubstr(locked.key_id().key_id()));
+  EXPECT_THAT(locked.lock().next_step(), HasSubstr("mport the backup of provider"));
+  EXPECT_THAT(host().PowerOn("web"), HasReason(v1::REASON_VM_LOCKED));
+
+  // S68: the key alone unlocks nothing, neither by a message nor by a tick.
+  ASSERT_THAT(host().Add({nkp}), IsOk());
+  EXPECT_EQ(host().Vm("web").lock_state(), v1::LOCK_STATE_LOCKED);
+  ASSERT_THAT(host().Tick({nkp}), IsOk());
+  EXPECT_EQ(host().Vm("web").lock_state(), v1::LOCK_STATE_LOCKED);
+  EXPECT_THAT(host().PowerOn("web"), HasReason(v1::REASON_VM_LOCKED));
+  EXPECT_THAT(host().Vm("web").lock().next_step(), HasSubstr("unlock the VM"));
+
+  const auto unlocked = host().UnlockAll();
+  ASSERT_THAT(unlocked, IsOk());
+  EXPECT_THAT(unlocked->unlocked_vms(), ElementsAre("web"));
+  EXPECT_THAT(unlocked->still_locked(), IsEmpty());
+  ASSERT_THAT(host().PowerOn("web"), IsOk());
+  EXPECT_THAT(host().Read("web", 12), status::IsOkAndHolds("hello, guest"));
+}
+
+TEST_F(LockTest, S66_S67_S133_ARunningVmGoesOnAndIsNotJudgedByItsPowerOff) {
+  const TestProvider nkp = TestProvider::Make("nkp");
+  UseProvider(nkp);
+  ASSERT_THAT(host().CreateEncrypted("web", nkp), IsOk());
+  ASSERT_THAT(host().PowerOn("web"), IsOk());
+  ASSERT_THAT(host().Write("web", "before"), IsOk());
+  const auto tick = host().Tick({});
+  ASSERT_THAT(tick, IsOk());
+  EXPECT_THAT(tick->locked_vms(), IsEmpty());
+  EXPECT_EQ(host().Vm("web").lock_state(), v1::LOCK_STATE_UNLOCKED);
+  EXPECT_THAT(host().Read("web", 6), status::IsOkAndHolds("before"));
+  // S156: its guest starts anew with the keys that it has.
+  host::v1::ResetHostVmRequest reset;
+  reset.set_vm("web");
+  EXPECT_THAT(host().Manage(&HostAgent::ResetHostVm, reset), IsOk());
+
+  ASSERT_THAT(host().PowerOff("web"), IsOk());
+  EXPECT_EQ(host().Vm("web").lock_state(), v1::LOCK_STATE_UNLOCKED);
+  EXPECT_THAT(host().PowerOn("web"), HasReason(v1::REASON_KEY_MISSING_ON_HOST));
+  EXPECT_EQ(host().Vm("web").lock_state(), v1::LOCK_STATE_UNLOCKED);
+  // The right key comes: no administrator is needed.
+  ASSERT_THAT(host().Add({nkp}), IsOk());
+  EXPECT_THAT(host().PowerOn("web"), IsOk());
+  EXPECT_THAT(host().Read("web", 6), status::IsOkAndHolds("before"));
+}
+
+TEST_F(LockTest, S71_S114_BeforeTheTickADeletedProviderLeavesNoTrace) {
+  const TestProvider nkp = TestProvider::Make("nkp");
+  UseProvider(nkp);
+  ASSERT_THAT(host().CreateEncrypted("web", nkp), IsOk());
+  // The controller has deleted it; nothing was sent. Power cycles work.
+  ASSERT_THAT(host().PowerOn("web"), IsOk());
+  ASSERT_THAT(host().PowerOff("web"), IsOk());
+  ASSERT_THAT(host().Tick({}), IsOk());
+  // S114: registered anew it is judged, locked, and stays so until it is unlocked.
+  ASSERT_THAT(host().Unregister("web"), IsOk());
+  ASSERT_THAT(host().Register("web"), IsOk());
+  EXPECT_EQ(host().Vm("web").lock_state(), v1::LOCK_STATE_LOCKED);
+  ASSERT_THAT(host().Add({nkp}), IsOk());
+  EXPECT_THAT(host().Unlock("web"), IsOk());
+  EXPECT_THAT(host().PowerOn("web"), IsOk());
+}
+
+TEST_F(LockTest, S69_S135_AnotherKeyUnderTheRightNameDoesNotUnlock) {
+  const TestProvider right = TestProvider::Make("nkp");
+  TestProvider wrong = TestProvider::Make("nkp");
+  wrong.key_id = right.key_id;  // S116: not even the key id tells
+  UseProvider(right);
+  ASSERT_THAT(host().CreateEncrypted("web", right), IsOk());
+  const auto tick = host().Tick({wrong});
+  ASSERT_THAT(tick, IsOk());
+  EXPECT_THAT(tick->locked_vms(), ElementsAre("web"));
+  EXPECT_EQ(host().Vm("web").lock().reason(), v1::REASON_KEY_MISMATCH);
+  EXPECT_THAT(host().UnlockAll().value().unlocked_vms(), IsEmpty());
+  EXPECT_THAT(host().Unlock("web"), HasReason(v1::REASON_KEY_MISMATCH));
+  EXPECT_THAT(host().PowerOn("web"), HasReason(v1::REASON_KEY_MISMATCH));
+  // The right one comes; it is swapped at a tick.
+  ASSERT_THAT(host().Add({right}), IsOk());
+  EXPECT_THAT(host().Unlock("web"), HasReason(v1::REASON_KEY_MISMATCH));
+  ASSERT_THAT(host().Tick({right}), IsOk());
+  EXPECT_EQ(host().Vm("web").lock_state(), v1::LOCK_STATE_LOCKED);
+  EXPECT_THAT(host().Unlock("web"), IsOk());
+  EXPECT_THAT(host().PowerOn("web"), IsOk());
+}
+
+TEST_F(LockTest, S72_ALockedVmTakesUnregisterReloadAndUnlockOnly) {
+  const TestProvider nkp = TestProvider::Make("nkp");
+  UseProvider(nkp);
+  ASSERT_THAT(host().CreateEncrypted("web", nkp), IsOk());
+  ASSERT_THAT(host().Tick({}), IsOk());
+  EXPECT_THAT(host().PowerOn("web"), HasReason(v1::REASON_VM_LOCKED));
+  host::v1::DecryptHostVmRequest decrypt;
+  decrypt.set_vm("web");
+  EXPECT_THAT(host().Manage(&HostAgent::DecryptHostVm, decrypt), HasReason(v1::REASON_VM_LOCKED));
+  host::v1::AddHostVmVtpmRequest vtpm;
+  vtpm.set_vm("web");
+  EXPECT_THAT(host().Manage(&HostAgent::AddHostVmVtpm, vtpm), HasReason(v1::REASON_VM_LOCKED));
+  EXPECT_FALSE(host().Encrypt("web", nkp).ok());
+  host::v1::ReloadHostVmRequest reload;
+  reload.set_vm("web");
+  EXPECT_THAT(host().Manage(&HostAgent::ReloadHostVm, reload), IsOk());
+  EXPECT_EQ(host().Vm("web").lock_state(), v1::LOCK_STATE_LOCKED);
+  EXPECT_THAT(host().Unregister("web"), IsOk());
+}
+
+TEST_F(LockTest, S109_AVmRegisteredWithoutItsKeyIsLocked) {
+  const TestProvider nkp = TestProvider::Make("nkp");
+  UseProvider(nkp);
+  ASSERT_THAT(host().CreateEncrypted("web", nkp), IsOk());
+  ASSERT_THAT(host().Unregister("web"), IsOk());
+  TestHost::Settings settings;
+  settings.name = "esx-2";
+  settings.datastore = host().datastore();
+  TestHost other(&executor_, settings);
+  ASSERT_THAT(other.Start(), IsOk());
+  ASSERT_THAT(other.Attach("vcenter-a"), IsOk());
+  const auto vm = other.Register("web");
+  ASSERT_THAT(vm, IsOk());
+  EXPECT_EQ(vm->vm().lock_state(), v1::LOCK_STATE_LOCKED);
+  // S111: the key comes, the VM is unlocked; without it the unlock is refused.
+  EXPECT_THAT(other.Unlock("web"), HasReason(v1::REASON_HOST_NOT_SAFE));
+  ASSERT_THAT(other.Add({nkp}), IsOk());
+  EXPECT_THAT(other.Unlock("web"), IsOk());
+  EXPECT_EQ(other.Vm("web").lock_state(), v1::LOCK_STATE_UNLOCKED);
+}
+
+TEST_F(LockTest, S64_S141_AMovedHostWorksUntilTheTickAndKeepsItsOwnKey) {
+  const TestProvider old_nkp = TestProvider::Make("nkp");
+  const TestProvider new_nkp = TestProvider::Make("nkp");
+  UseProvider(old_nkp);
+  ASSERT_THAT(host().CreateEncrypted("web", old_nkp), IsOk());
+  ASSERT_THAT(host().Attach("vcenter-b", "cluster-b", /*force=*/true), IsOk());
+  const auto added = host().Add({new_nkp});
+  ASSERT_THAT(added, IsOk());
+  ASSERT_EQ(added->keys().collisions_size(), 1);
+  EXPECT_THAT(added->keys().held(0).key_check_value(), old_nkp.Entry().key_check_value());
+  EXPECT_THAT(host().PowerOn("web"), IsOk());
+  EXPECT_THAT(host().PowerOff("web"), IsOk());
+  // What needs the new key is refused until then.
+  ASSERT_THAT(host().Create("db"), IsOk());
+  EXPECT_THAT(host().Encrypt("db", new_nkp), HasReason(v1::REASON_KEY_MISMATCH));
+  const auto tick = host().Tick({new_nkp});
+  ASSERT_THAT(tick, IsOk());
+  EXPECT_THAT(tick->locked_vms(), ElementsAre("web"));
+  EXPECT_THAT(tick->keys().collisions(), IsEmpty());
+  EXPECT_THAT(host().Encrypt("db", new_nkp), IsOk());
+}
+
+TEST_F(LockTest, S110_AMissingDiskKeyFailsThePowerOnAndNamesTheDisk) {
+  const TestProvider a = TestProvider::Make("a");
+  const TestProvider b = TestProvider::Make("b");
+  ASSERT_THAT(host().Add({a, b}), IsOk());
+  ASSERT_THAT(host().MakeSafe(b), IsOk());
+  ASSERT_THAT(host().CreateEncrypted("web", a), IsOk());
+  const std::string disk_key = host().Vm("web").disks(0).key_id().key_id();
+  ASSERT_THAT(host().Unregister("web"), IsOk());
+  // A rekey to b that skips the disks (S153).
+  auto folder = vm::VmFolder::Open(host().files(), host().datastore() + "/web");
+  ASSERT_THAT(folder, IsOk());
+  const auto lookup = [&a](const vm::KeyId& key) {
+    return crypto::DeriveVmKek(*a.kdk, key.key_id);
+  };
+  ASSERT_THAT((*folder)->ShallowRekey(lookup, crypto::DeriveVmKek(*b.kdk, "home").value(),
+                                      {"b", "home"}, /*include_disks=*/false),
+              IsOk());
+  folder->reset();
+  ASSERT_THAT(host().Register("web"), IsOk());
+  const auto tick = host().Tick({b});
+  ASSERT_THAT(tick, IsOk());
+  EXPECT_THAT(tick->locked_vms(), IsEmpty());
+  EXPECT_EQ(host().Vm("web").lock_state(), v1::LOCK_STATE_UNLOCKED);
+  const auto refused = host().PowerOn("web");
+  EXPECT_THAT(refused, HasReason(v1::REASON_KEY_MISSING_ON_HOST));
+  const v1::ErrorDetail detail = status::DetailOf(refused.status());
+  EXPECT_EQ(detail.metadata().at("disk"), "web-1.vmdk");
+  EXPECT_EQ(detail.metadata().at("key_id"), disk_key);
+  EXPECT_EQ(detail.metadata().at("provider"), "a");
+  ASSERT_THAT(host().Add({a}), IsOk());
+  EXPECT_THAT(host().PowerOn("web"), IsOk());
+}
+
+}  // namespace
+}  // namespace keysphere::hostagent::agent

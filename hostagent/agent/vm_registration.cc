@@ -1,0 +1,354 @@
+// VMs that come to a host and go.
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/crypto/secret_key.h"
+#include "common/files/names.h"
+#include "common/status/status.h"
+#include "hostagent/agent/lock_reasons.h"
+#include "hostagent/agent/vm_registry.h"
+
+namespace keysphere::hostagent::agent {
+namespace {
+
+using host::v1::CreateHostVmRequest;
+using host::v1::HostVm;
+
+constexpr uint64_t kStepBytes = 1 << 20;
+constexpr int kMaxDisks = 60;
+
+absl::Status NameTaken(const std::string& name) {
+  return status::Error(v1::REASON_ALREADY_EXISTS, "the host has a VM of this name")
+      .Object("vm", name);
+}
+
+absl::Status CheckNewDisks(const CreateHostVmRequest& request) {
+  if (request.disks_size() > kMaxDisks) {
+    return status::Error(v1::REASON_TOO_LARGE, absl::StrCat("at most ", kMaxDisks, " disks"));
+  }
+  for (const v1::NewDisk& disk : request.disks()) {
+    const int64_t bytes = disk.capacity_bytes();
+    if (!disk.import_path().empty() && bytes == 0) continue;
+    if (bytes <= 0 || bytes % 4096 != 0 || bytes > VmRegistry::kMaxDiskBytes) {
+      return status::Error(v1::REASON_INVALID_ARGUMENT,
+                           "capacity_bytes must be a multiple of 4096 and at most 1 TiB")
+          .Object("vm", request.name());
+    }
+  }
+  return absl::OkStatus();
+}
+
+// What makes a VM's files, in steps on its strand.
+struct Making {
+  CreateHostVmRequest request;
+  std::string folder;
+  std::vector<std::string> imports;  // paths of images, "" for empty disks; one a disk
+  size_t next_disk = 0;
+  bool created = false;  // the folder is ours
+  bool encrypted = false;
+  bool vtpm = false;
+};
+
+}  // namespace
+
+absl::Status VmRegistry::CheckNewName(const std::string& name) const {
+  KS_RETURN_IF_ERROR(files::ValidateName(name));
+  if (vms_.count(name) > 0 || coming_.count(name) > 0) return NameTaken(name);
+  return absl::OkStatus();
+}
+
+void VmRegistry::Insert(const VmPtr& vm) {
+  coming_.erase(vm->name());
+  vms_[vm->name()] = vm;
+  Changed(vm.get());
+}
+
+void VmRegistry::Save(const VmPtr& vm, absl::AnyInvocable<void(absl::Status)> then) {
+  config::RegisteredVm saved;
+  saved.set_id(vm->id);
+  saved.set_name(vm->name());
+  saved.set_vmx_path(vm->view.vmx_path());
+  host_->config->Submit(
+      [saved](config::HostConfig* config) -> absl::StatusOr<bool> {
+        for (const config::RegisteredVm& other : config->vms()) {
+          if (other.name() == saved.name()) return NameTaken(saved.name());
+          if (other.vmx_path() == saved.vmx_path()) {
+            return status::Error(v1::REASON_ALREADY_EXISTS, "the host has this VM already")
+                .Object("vm", other.name());
+          }
+        }
+        *config->add_vms() = saved;
+        return true;
+      },
+      std::move(then));
+}
+
+void VmRegistry::Register(const host::v1::RegisterHostVmRequest& request, Done done) {
+  const absl::StatusOr<std::string> path = datastores_.Resolve(request.vmx_path());
+  absl::Status allowed = path.status();
+  if (allowed.ok() && !request.name().empty()) allowed = CheckNewName(request.name());
+  if (!allowed.ok()) {
+    done(allowed);
+    return;
+  }
+  for (const auto& [name, other] : vms_) {
+    if (other->view.vmx_path() != request.vmx_path()) continue;
+    done(status::Error(v1::REASON_ALREADY_EXISTS, "the host has this VM already")
+             .Object("vm", name));
+    return;
+  }
+  const VmPtr vm =
+      NewRecord(host_->options.random->Uuid(), request.name(), request.vmx_path(), *path);
+  if (!request.name().empty()) coming_.insert(request.name());
+  OnVm(
+      vm, [this](VmRecord::Files* files) { return Look(files); },
+      [this, vm, done = std::move(done)](const FileView& found) mutable {
+        absl::Status allowed = found.problem;
+        if (allowed.ok() && vm->name().empty()) {
+          allowed = CheckNewName(found.description.name);
+          if (allowed.ok()) {
+            vm->view.set_name(found.description.name);
+            coming_.insert(vm->name());
+          }
+        }
+        if (!allowed.ok()) {
+          if (!vm->name().empty()) coming_.erase(vm->name());
+          done(allowed);
+          return;
+        }
+        AdoptJudgement(vm.get(), found);
+        Save(vm, [this, vm, done = std::move(done)](const absl::Status& saved) mutable {
+          if (!saved.ok()) {
+            coming_.erase(vm->name());
+            done(saved);
+            return;
+          }
+          Insert(vm);
+          if (!vm->encrypted() || vm->locked() ||
+              host_->keys.Holds(vm->view.key_id().provider_id())) {
+            done(ToProto(*vm));
+            return;
+          }
+          // A tick took the key between the look and now, and did not know this VM.
+          JudgeEach({vm}, [this, vm, done = std::move(done)](
+                              const std::vector<std::string>&) mutable { done(ToProto(*vm)); });
+        });
+      });
+}
+
+void VmRegistry::Unregister(const std::string& name,
+                            Callback<host::v1::UnregisterHostVmResponse> done) {
+  using Response = host::v1::UnregisterHostVmResponse;
+  RunOn<Response>(name, std::move(done), [this](const VmPtr& vm, Callback<Response> answer) {
+    const absl::Status off = CheckOff(*vm);
+    if (!off.ok()) {
+      answer(off);
+      return;
+    }
+    host_->config->Submit(
+        [id = vm->id](config::HostConfig* config) -> absl::StatusOr<bool> {
+          auto* vms = config->mutable_vms();
+          for (int i = 0; i < vms->size(); ++i) {
+            if (vms->Get(i).id() != id) continue;
+            vms->DeleteSubrange(i, 1);
+            return true;
+          }
+          return false;
+        },
+        [this, vm, answer = std::move(answer)](const absl::Status& saved) mutable {
+          if (!saved.ok()) {
+            answer(saved);
+            return;
+          }
+          SetWaiting(vm.get(), false);
+          vm->gone = true;
+          vms_.erase(vm->name());
+          host::v1::HostEvent event;
+          event.mutable_vm_removed()->set_vm(vm->name());
+          host_->watchers.Publish(std::move(event));
+          OnVm(
+              vm,
+              [](VmRecord::Files* files) {
+                files->folder.reset();
+                return absl::OkStatus();
+              },
+              [answer = std::move(answer)](const absl::Status& /*closed*/) mutable {
+                answer(Response());
+              });
+        });
+  });
+}
+
+void VmRegistry::Reload(const std::string& name, Done done) {
+  RunOn<HostVm>(name, std::move(done), [this](const VmPtr& vm, Done answer) {
+    const absl::Status off = CheckOff(*vm);
+    if (!off.ok()) {
+      answer(off);
+      return;
+    }
+    const absl::StatusOr<std::string> path = datastores_.Resolve(vm->view.vmx_path());
+    if (!path.ok()) {
+      answer(path.status());
+      return;
+    }
+    OnVm(
+        vm,
+        [this](VmRecord::Files* files) {
+          files->folder.reset();
+          return Look(files);
+        },
+        [this, vm, answer = std::move(answer)](const FileView& found) mutable {
+          AdoptJudgement(vm.get(), found);
+          Changed(vm.get());
+          if (found.problem.ok()) {
+            answer(ToProto(*vm));
+          } else {
+            answer(found.problem);
+          }
+        });
+  });
+}
+
+namespace {
+
+// One step of making a VM's files. True: all is there.
+absl::StatusOr<bool> MakeStep(const HostContext& host, VmRecord::Files* files, Making* making) {
+  const CreateHostVmRequest& request = making->request;
+  if (files->job != nullptr) {
+    KS_ASSIGN_OR_RETURN(const bool done, files->job->Step(kStepBytes));
+    if (done) files->job.reset();
+    return false;
+  }
+  const auto no_key = [](const vm::KeyId&) -> absl::StatusOr<crypto::SecretKey> {
+    return status::Error(v1::REASON_INTERNAL, "a new VM has no key yet");
+  };
+  if (files->folder == nullptr) {
+    vm::NewVm spec;
+    spec.name = request.name();
+    if (!request.guest_os().empty()) spec.guest_os = request.guest_os();
+    KS_ASSIGN_OR_RETURN(files->folder,
+                        vm::VmFolder::Create(*host.options.files, making->folder, spec));
+    files->path = files->folder->Describe().vmx_path;
+    making->created = true;
+    return false;
+  }
+  if (making->next_disk < making->imports.size()) {
+    vm::NewDisk disk;
+    disk.raw_image = making->imports[making->next_disk];
+    disk.bytes =
+        static_cast<uint64_t>(request.disks(static_cast<int>(making->next_disk)).capacity_bytes());
+    ++making->next_disk;
+    KS_ASSIGN_OR_RETURN(files->job, files->folder->AddDisk(disk, no_key));
+    return false;
+  }
+  if (!request.has_key()) return true;
+  const vm::KeyId key{request.key().provider_id(), request.key().key_id()};
+  if (!making->encrypted) {
+    KS_ASSIGN_OR_RETURN(const crypto::SecretKey kek, host.keys.VmKek(key.provider, key.key_id));
+    const auto disks =
+        request.skip_hard_disks() ? vm::DiskSelection::None() : vm::DiskSelection::All();
+    making->encrypted = true;
+    KS_ASSIGN_OR_RETURN(files->job, files->folder->Encrypt(kek, key, disks));
+    return false;
+  }
+  if (request.vtpm() && !making->vtpm) {
+    making->vtpm = true;
+    const auto lookup = [&host](const vm::KeyId& id) {
+      return host.keys.VmKek(id.provider, id.key_id);
+    };
+    KS_RETURN_IF_ERROR(files->folder->AddVtpm(lookup, nullptr, key));
+  }
+  return true;
+}
+
+}  // namespace
+
+void VmRegistry::MakeFiles(const VmPtr& vm, std::shared_ptr<void> making, Step then) {
+  vm->strand.Post([this, vm, making, then = std::move(then)]() mutable {
+    auto* state = static_cast<Making*>(making.get());
+    VmRecord::Files& files = vm->files;
+    const absl::StatusOr<bool> done = MakeStep(*host_, &files, state);
+    if (done.ok() && !*done) {
+      MakeFiles(vm, making, std::move(then));
+      return;
+    }
+    absl::StatusOr<FileView> found =
+        done.ok() ? absl::StatusOr<FileView>(Look(&files)) : done.status();
+    if (!done.ok()) {
+      files.job.reset();
+      // Nothing half done stays.
+      if (state->created && files.folder != nullptr) files.folder->Destroy().IgnoreError();
+      files.folder.reset();
+    }
+    host_->strand.Post(
+        [then = std::move(then), found = std::move(found)]() mutable { then(std::move(found)); });
+  });
+}
+
+void VmRegistry::Create(const CreateHostVmRequest& request, Done done) {
+  auto making = std::make_shared<Making>();
+  making->request = request;
+  const absl::StatusOr<std::string> datastore = datastores_.Choose(request.datastore());
+  absl::Status allowed =
+      status::First({CheckNewName(request.name()), datastore.status(), CheckNewDisks(request)});
+  for (const v1::NewDisk& disk : request.disks()) {
+    if (disk.import_path().empty()) {
+      making->imports.push_back("");
+      continue;
+    }
+    const absl::StatusOr<std::string> image = datastores_.Resolve(disk.import_path());
+    if (!image.ok() && allowed.ok()) allowed = image.status();
+    making->imports.push_back(image.ok() ? *image : "");
+  }
+  if (allowed.ok() && request.has_key()) {
+    allowed = status::First(NewKeyRefusals(request.key()));
+    if (allowed.ok() && (request.key().key_id().empty() || request.key().provider_id().empty())) {
+      allowed = status::Error(v1::REASON_INVALID_ARGUMENT, "key needs provider_id and key_id");
+    }
+  } else if (allowed.ok() && request.vtpm()) {
+    allowed =
+        status::Error(v1::REASON_INVALID_STATE, "a vTPM needs an encrypted VM home: name a key")
+            .Object("vm", request.name());
+  }
+  if (!allowed.ok()) {
+    done(allowed);
+    return;
+  }
+  const std::string stem = files::PathSafe(request.name());
+  const std::string vmx = absl::StrCat(stem, "/", stem, ".vmx");
+  const std::string vmx_path = Datastores::Format(*datastore, vmx);
+  const absl::StatusOr<std::string> path = datastores_.Resolve(vmx_path);
+  if (!path.ok()) {
+    done(path.status());
+    return;
+  }
+  making->folder = files::FolderOf(*path);
+  const VmPtr vm = NewRecord(host_->options.random->Uuid(), request.name(), vmx_path, *path);
+  coming_.insert(vm->name());
+  MakeFiles(vm, making, [this, vm, done = std::move(done)](absl::StatusOr<FileView> found) mutable {
+    if (!found.ok()) {
+      coming_.erase(vm->name());
+      done(RefusalOf(*host_, found.status()));
+      return;
+    }
+    Adopt(vm.get(), *found);
+    Save(vm, [this, vm, done = std::move(done)](const absl::Status& saved) mutable {
+      if (saved.ok()) {
+        Insert(vm);
+        done(ToProto(*vm));
+        return;
+      }
+      coming_.erase(vm->name());
+      OnVm(
+          vm,
+          [](VmRecord::Files* files) {
+            files->folder->Destroy().IgnoreError();
+            files->folder.reset();
+            return absl::OkStatus();
+          },
+          [saved, done = std::move(done)](const absl::Status& /*gone*/) mutable { done(saved); });
+    });
+  });
+}
+
+}  // namespace keysphere::hostagent::agent

@@ -1,0 +1,187 @@
+#ifndef KEYSPHERE_HOSTAGENT_AGENT_VM_REGISTRY_H_
+#define KEYSPHERE_HOSTAGENT_AGENT_VM_REGISTRY_H_
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/functional/any_invocable.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "common/status/status.h"
+#include "hostagent/agent/datastores.h"
+#include "hostagent/agent/host_context.h"
+#include "hostagent/agent/vm_record.h"
+#include "keysphere/host/v1/host_vms.pb.h"
+
+namespace keysphere::hostagent::agent {
+
+// The VMs of one host: registered, judged, powered, encrypted. One operation at a time works on a
+// VM; file work runs on the VM's strand in bounded steps, everything else on the host's strand,
+// where all these methods are called. Callers were authorised before.
+class VmRegistry {
+ public:
+  using Done = Callback<host::v1::HostVm>;
+  // Names of VMs that a judgement locked.
+  using Judged = absl::AnyInvocable<void(std::vector<std::string>)>;
+
+  // Operations that wait for one VM; more are refused with OVERLOADED.
+  static constexpr size_t kMaxQueued = 64;
+  static constexpr int64_t kMaxGuestBytes = 1 << 20;
+  static constexpr int64_t kMaxDiskBytes = int64_t{1} << 40;
+
+  // `host` outlives the registry; its configuration is open. `status_changed` is called when an
+  // operation changed the host's encryption mode.
+  VmRegistry(HostContext* host, std::function<void()> status_changed)
+      : host_(host),
+        status_changed_(std::move(status_changed)),
+        datastores_(host->options.datastores) {}
+  // The VMs lose power: tasks that still name them find nothing.
+  ~VmRegistry();
+
+  // --- Judging (S134): the only places that lock a VM.
+  // Opens what is registered, all off. VMs whose keys the host holds are judged, the others wait.
+  void Boot(absl::AnyInvocable<void()> done);
+  // Judges those that wait: the first sync has ended, or nobody came (S149).
+  void JudgeWaiting(Judged done);
+  // After a tick took these providers' keys: judges the VMs that do not run and whose home needs
+  // one of them (S66, S71).
+  void JudgeAfterPurge(const std::set<std::string>& providers, Judged done);
+  // Whether some VM waits.
+  bool waiting() const { return waiting_ > 0; }
+
+  // What the host holds has changed: explanations of locks may have, too.
+  void RefreshExplanations();
+  // Frees the VMs' files and keys in memory; an orderly stop.
+  void PowerOffAll(absl::AnyInvocable<void()> done);
+
+  std::vector<host::v1::HostVm> List() const;
+  absl::StatusOr<host::v1::HostVm> Get(const std::string& name) const;
+  void Count(host::v1::HostStats* stats) const;
+
+  void Create(const host::v1::CreateHostVmRequest& request, Done done);
+  void Register(const host::v1::RegisterHostVmRequest& request, Done done);
+  void Unregister(const std::string& name, Callback<host::v1::UnregisterHostVmResponse> done);
+  void Reload(const std::string& name, Done done);
+
+  void PowerOn(const std::string& name, bool may_enable_host, Done done);
+  void PowerOff(const std::string& name, Done done);
+  void Reset(const std::string& name, Done done);
+  void ReadDisk(const host::v1::ReadGuestDiskRequest& request,
+                Callback<host::v1::ReadGuestDiskResponse> done);
+  void WriteDisk(const host::v1::WriteGuestDiskRequest& request,
+                 Callback<host::v1::WriteGuestDiskResponse> done);
+
+  void Encrypt(const host::v1::EncryptHostVmRequest& request, Done done);
+  void Decrypt(const std::string& name, Done done);
+  void AddVtpm(const host::v1::AddHostVmVtpmRequest& request, Done done);
+  void Unlock(const std::string& name, Done done);
+  void UnlockAll(Callback<host::v1::UnlockAllHostVmsResponse> done);
+
+ private:
+  using Step = absl::AnyInvocable<void(absl::StatusOr<FileView>)>;
+
+  VmPtr Find(const std::string& name) const;
+  VmPtr NewRecord(const std::string& id, const std::string& name, const std::string& vmx_path,
+                  const std::string& file_path);
+
+  // Runs `body` when the VM has nothing else to do; the operation ends when `body` calls the
+  // callback that it is given. NOT_FOUND, OVERLOADED.
+  template <typename T>
+  void RunOn(const std::string& name, Callback<T> done,
+             absl::AnyInvocable<void(VmPtr, Callback<T>)> body);
+  // The same for work of the host itself, which is never refused; `body` gets `end`.
+  void Enqueue(const VmPtr& vm, absl::AnyInvocable<void(absl::AnyInvocable<void()>)> body);
+  void EndOperation(const VmPtr& vm);
+
+  // `work` on the VM's strand, then `then` with its result on the host's.
+  template <typename Work, typename Then>
+  void OnVm(const VmPtr& vm, Work work, Then then) {
+    vm->strand.Post([this, vm, work = std::move(work), then = std::move(then)]() mutable {
+      auto result = work(&vm->files);
+      host_->strand.Post([result = std::move(result), then = std::move(then)]() mutable {
+        then(std::move(result));
+      });
+    });
+  }
+
+  // On the VM's strand: opens or refreshes the files and really unwraps the home.
+  FileView Look(VmRecord::Files* files) const;
+  // On the VM's strand: as of the last operation.
+  static FileView Describe(const vm::VmFolder& folder);
+
+  // Takes over what was found. Not the lock state.
+  void Adopt(VmRecord* vm, const FileView& found);
+  // Locked or unlocked by what was found; true: it is locked now and was not before.
+  bool AdoptJudgement(VmRecord* vm, const FileView& found);
+  void SetWaiting(VmRecord* vm, bool waiting);
+  void Explain(VmRecord* vm);
+  bool WrongKeyStill(const VmRecord& vm) const;
+  // Judges each that does not run, then calls `done`.
+  void JudgeEach(std::vector<VmPtr> vms, Judged done);
+
+  // A changed VM: raises its generation and tells the watchers.
+  void Changed(VmRecord* vm);
+  host::v1::HostVm ToProto(const VmRecord& vm) const;
+
+  absl::Status CheckUsable(const VmRecord& vm) const;
+  absl::Status CheckOff(const VmRecord& vm) const;
+  absl::Status CheckOn(const VmRecord& vm) const;
+  // For what makes new encryption under a provider's key (S23, S101, S141).
+  std::vector<absl::Status> NewKeyRefusals(const v1::CryptoKeyId& key) const;
+
+  void StartPowerOn(const VmPtr& vm, Done done);
+  void EnableHostThenPowerOn(const VmPtr& vm, Done done);
+  void RunJob(const VmPtr& vm, Step then);
+  void MakeFiles(const VmPtr& vm, std::shared_ptr<void> making, Step then);
+  void FinishChange(const VmPtr& vm, absl::StatusOr<FileView> found, Done done);
+
+  absl::Status CheckNewName(const std::string& name) const;
+  void Save(const VmPtr& vm, absl::AnyInvocable<void(absl::Status)> then);
+  void Insert(const VmPtr& vm);
+
+  HostContext* const host_;
+  const std::function<void()> status_changed_;
+  const Datastores datastores_;
+  std::map<std::string, VmPtr> vms_;
+  std::vector<std::weak_ptr<VmRecord>> records_;  // also of VMs that come or have gone
+  std::set<std::string> coming_;  // names of VMs that are being created or registered
+  int waiting_ = 0;
+};
+
+template <typename T>
+void VmRegistry::RunOn(const std::string& name, Callback<T> done,
+                       absl::AnyInvocable<void(VmPtr, Callback<T>)> body) {
+  const VmPtr vm = Find(name);
+  if (vm == nullptr) {
+    done(status::Error(v1::REASON_NOT_FOUND, "the host has no such VM").Object("vm", name));
+    return;
+  }
+  if (vm->queue.size() >= kMaxQueued) {
+    done(status::Error(v1::REASON_OVERLOADED, "too many operations wait for this VM")
+             .Object("vm", name)
+             .NextStep("try again later"));
+    return;
+  }
+  Enqueue(vm, [vm, done = std::move(done),
+               body = std::move(body)](absl::AnyInvocable<void()> end) mutable {
+    if (vm->gone) {
+      done(status::Error(v1::REASON_NOT_FOUND, "the VM was unregistered").Object("vm", vm->name()));
+      end();
+      return;
+    }
+    body(vm, [done = std::move(done), end = std::move(end)](absl::StatusOr<T> result) mutable {
+      done(std::move(result));
+      end();
+    });
+  });
+}
+
+}  // namespace keysphere::hostagent::agent
+
+#endif  // KEYSPHERE_HOSTAGENT_AGENT_VM_REGISTRY_H_
