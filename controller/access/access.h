@@ -14,6 +14,7 @@
 #include "common/status/callback.h"
 #include "common/store/store.h"
 #include "controller/access/caller.h"
+#include "controller/changes/changes.h"
 #include "keysphere/v1/controller.pb.h"
 
 namespace keysphere::controller::access {
@@ -46,10 +47,16 @@ inline constexpr char kVmPowerOn[] = "VirtualMachine.Interact.PowerOn";
 inline constexpr char kVmPowerOff[] = "VirtualMachine.Interact.PowerOff";
 inline constexpr char kVmConfig[] = "VirtualMachine.Config.Settings";
 inline constexpr char kAcknowledgeAlarm[] = "Alarm.Acknowledge";
+inline constexpr char kCancelTask[] = "Global.CancelTask";
+
+inline constexpr char kAdministrator[] = "Administrator";
+inline constexpr char kNoCryptoAdministrator[] = "NoCryptoAdministrator";
+inline constexpr char kReadOnly[] = "ReadOnly";
 
 // Roles, and which user has which. Lives on the controller's strand. Built-in roles: Administrator
 // (all), NoCryptoAdministrator (all but Cryptographer.*), ReadOnly (System.View and
-// Cryptographer.ReadKeyServersInfo).
+// Cryptographer.ReadKeyServersInfo). Nobody gives, takes or shapes a role with privileges that he
+// has not himself, so that no role grows by its own means.
 class Access {
  public:
   // Users in `administrators` have the role Administrator unless the store says otherwise.
@@ -62,6 +69,8 @@ class Access {
   bool Has(const Caller& caller, absl::string_view privilege) const {
     return Require(caller, privilege).ok();
   }
+  // The privileges that a role of this name has; empty for an unknown one.
+  const std::set<std::string>& PrivilegesOf(absl::string_view role) const;
   // By the table of methods ("/keysphere.v1.KeyProviders/CreateKeyProvider"): a method without a
   // rule is refused to everybody.
   absl::Status AuthorizeMethod(const Caller& caller, absl::string_view full_method) const;
@@ -78,12 +87,20 @@ class Access {
                    status::Callback<v1::User> done);
 
  private:
-  Access(store::Store* store, executor::Strand* strand) : store_(store), strand_(strand) {}
+  Access(store::Store* store, executor::Strand* strand) : changes_(store, strand) {}
 
-  store::Store* const store_;
-  executor::Strand* const strand_;
-  std::map<std::string, std::set<std::string>> roles_;
-  std::map<std::string, std::string> users_;
+  // The role of a user; empty: none.
+  std::string RoleOf(absl::string_view user) const;
+  // NO_PERMISSION unless the caller has all privileges of the role.
+  absl::Status RequireAllOf(const Caller& caller, const std::set<std::string>& privileges,
+                            absl::string_view role) const;
+  absl::Status CheckUserRole(const Caller& caller, const std::string& user,
+                             const std::string& role) const;
+
+  changes::Changes changes_;
+  std::map<std::string, std::set<std::string>, std::less<>> built_in_;
+  std::map<std::string, std::set<std::string>, std::less<>> custom_;
+  std::map<std::string, std::string, std::less<>> users_;  // those that have a role
 };
 
 }  // namespace keysphere::controller::access

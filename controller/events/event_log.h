@@ -15,6 +15,7 @@
 #include "common/status/callback.h"
 #include "common/store/store.h"
 #include "controller/access/caller.h"
+#include "controller/changes/write_behind.h"
 #include "keysphere/v1/events.pb.h"
 
 namespace keysphere::controller::events {
@@ -60,36 +61,47 @@ class EventLog {
   static absl::StatusOr<std::unique_ptr<EventLog>> Load(store::Store* store,
                                                         executor::Strand* strand,
                                                         clock::Clock* clock);
+  ~EventLog();
 
   // Gives the event its revision and time and makes it durable; lists and watchers see it then.
   // `type`, `object`, `message` are set by the caller; `arguments` hold no secret.
+  // Never waits: while the store refuses it, the event is tried again.
   int64_t Append(v1::Event event);
 
   void ListEvents(const access::Caller& caller, const v1::ListEventsRequest& request,
                   status::Callback<v1::ListEventsResponse> done);
 
   // Calls `sink` with each event that the request asks for until CancelWatch, or with an error once
-  // (REVISION_COMPACTED, RESUME_FROM) and then no more. `sink` returns how many events wait unsent
-  // behind it.
+  // (REVISION_COMPACTED, RESUME_FROM with the metadata "revision") and then no more. `sink` returns
+  // how many events wait unsent behind it. While more than kWatcherQueue wait, the kept events are
+  // held back until Resume; a watcher that had all kept events and then gets so far behind is
+  // dropped.
   using WatchId = uint64_t;
   using Sink = std::function<size_t(absl::StatusOr<v1::Event>)>;
   WatchId Watch(const v1::WatchEventsRequest& request, Sink sink);
+  // What waited behind the sink has been sent.
+  void Resume(WatchId id);
   void CancelWatch(WatchId id);
 
  private:
+  // Texts of an event are cut to this, so that no event is too large for the store.
+  static constexpr size_t kMaxText = 2048;
+
   struct Watcher;
   EventLog(store::Store* store, executor::Strand* strand, clock::Clock* clock);
 
-  void Publish(const v1::Event& event);
-  void Flush();
+  void Publish(v1::Event event);
+  void Trim();
+  // False: the watcher has ended.
+  bool Pump(Watcher* watcher);
+  void PumpAll();
+  int64_t LastRevision() const { return kept_.empty() ? 0 : kept_.back().revision(); }
 
-  store::Store* const store_;
-  executor::Strand* const strand_;
   clock::Clock* const clock_;
+  changes::WriteBehind writes_;
   int64_t next_revision_ = 1;
-  std::deque<v1::Event> kept_;       // durable, by revision
-  std::deque<v1::Event> unwritten_;  // waiting for a commit
-  bool committing_ = false;
+  int64_t first_stored_ = 1;    // older ones are deleted in batches
+  std::deque<v1::Event> kept_;  // durable, by revision
   std::map<WatchId, std::unique_ptr<Watcher>> watchers_;
   WatchId next_watch_ = 1;
 };

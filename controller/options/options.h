@@ -14,6 +14,7 @@
 #include "common/status/callback.h"
 #include "common/store/store.h"
 #include "controller/access/caller.h"
+#include "controller/changes/changes.h"
 #include "keysphere/v1/controller.pb.h"
 
 namespace keysphere::controller::options {
@@ -52,12 +53,13 @@ class Options {
                  status::Callback<v1::Option> done);
 
  private:
-  Options(store::Store* store, executor::Strand* strand) : store_(store), strand_(strand) {}
+  Options(store::Store* store, executor::Strand* strand) : changes_(store, strand) {}
 
-  store::Store* const store_;
-  executor::Strand* const strand_;
-  std::map<std::string, std::string> values_;
-  std::map<std::string, std::vector<std::function<void()>>> listeners_;
+  v1::Option Describe(absl::string_view name) const;
+
+  changes::Changes changes_;
+  std::map<std::string, std::string, std::less<>> values_;  // those that were set
+  std::map<std::string, std::vector<std::function<void()>>, std::less<>> listeners_;
 };
 
 }  // namespace keysphere::controller::options
