@@ -8,11 +8,14 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "absl/types/optional.h"
 #include "common/clock/clock.h"
 #include "common/executor/executor.h"
 #include "common/status/callback.h"
 #include "common/store/store.h"
 #include "controller/access/caller.h"
+#include "controller/changes/write_behind.h"
 #include "keysphere/v1/events.pb.h"
 
 namespace keysphere::controller::alarms {
@@ -23,31 +26,40 @@ inline constexpr char kNotBackedUp[] = "Key Provider Not Backed Up Alarm";
 inline constexpr char kKeyCollision[] = "Key Provider Collision Alarm";
 
 // What needs attention, durable; one alarm a name and object. Lives on the controller's strand.
+// Those inside the controller see a change at once; clients are told what is durable.
 class Alarms {
  public:
   static absl::StatusOr<std::unique_ptr<Alarms>> Load(store::Store* store, executor::Strand* strand,
                                                       clock::Clock* clock);
 
-  // Shows it, or renews its message; `again` takes an acknowledgement back (S88).
+  // Shows it, or renews its message; `again` takes an acknowledgement back and makes its time now
+  // (S88).
   void Raise(absl::string_view name, absl::string_view object, v1::Alarm::Severity severity,
              absl::string_view message, int64_t event_revision, bool again = false);
   // Its cause ended. No effect if it does not show.
   void Clear(absl::string_view name, absl::string_view object);
   bool Shows(absl::string_view name, absl::string_view object) const;
+  // When it was raised, or raised again; nullopt: it does not show.
+  absl::optional<absl::Time> RaisedAt(absl::string_view name, absl::string_view object) const;
 
+  // By time.
   void ListAlarms(const access::Caller& caller, const v1::ListAlarmsRequest& request,
                   status::Callback<v1::ListAlarmsResponse> done);
+  // NOT_FOUND if it does not show. The first who acknowledges it is noted.
   void AcknowledgeAlarm(const access::Caller& caller, const v1::AcknowledgeAlarmRequest& request,
                         status::Callback<v1::Alarm> done);
 
  private:
-  Alarms(store::Store* store, executor::Strand* strand, clock::Clock* clock)
-      : store_(store), strand_(strand), clock_(clock) {}
+  using Key = std::pair<std::string, std::string>;  // name, object
 
-  store::Store* const store_;
-  executor::Strand* const strand_;
+  Alarms(store::Store* store, executor::Strand* strand, clock::Clock* clock)
+      : clock_(clock), writes_(store, strand, clock) {}
+
+  void Save(const v1::Alarm& alarm);
+
   clock::Clock* const clock_;
-  std::map<std::pair<std::string, std::string>, v1::Alarm> showing_;  // by name and object
+  std::map<Key, v1::Alarm> showing_;
+  changes::WriteBehind writes_;
 };
 
 }  // namespace keysphere::controller::alarms

@@ -65,6 +65,8 @@ struct EventLog::Watcher {
   int64_t next = 1;        // the revision to look at next
   bool caught_up = false;  // had all kept events once
   size_t waiting = 0;      // behind the sink, as it told last
+  bool pumping = false;
+  bool cancelled = false;
   Sink sink;
 };
 
@@ -119,31 +121,37 @@ void EventLog::Trim() {
 
 void EventLog::ListEvents(const access::Caller&, const v1::ListEventsRequest& request,
                           status::Callback<v1::ListEventsResponse> done) {
-  const absl::StatusOr<int> size = paging::PageSize(request.page_size());
-  if (!size.ok()) return done(size.status());
+  // What happened before the call is in its answer.
+  writes_.Flushed([this, request, done = std::move(done)](const absl::Status&) mutable {
+    done(ListDurable(request));
+  });
+}
+
+absl::StatusOr<v1::ListEventsResponse> EventLog::ListDurable(
+    const v1::ListEventsRequest& request) const {
+  KS_ASSIGN_OR_RETURN(const int size, paging::PageSize(request.page_size()));
   const bool ascending = request.ascending();
   const Filter filter = FilterOf(request);
   v1::ListEventsResponse response;
-  if (kept_.empty()) return done(std::move(response));
+  if (kept_.empty()) return response;
   const int64_t first = kept_.front().revision();
   const int64_t last = kept_.back().revision();
   int64_t at = ascending ? first : last;
   if (!request.page_token().empty()) {
-    const absl::StatusOr<int64_t> after = ReadToken(request.page_token(), ascending);
-    if (!after.ok()) return done(after.status());
-    at = ascending ? std::max(first, *after + 1) : std::min(last, *after - 1);
+    KS_ASSIGN_OR_RETURN(const int64_t after, ReadToken(request.page_token(), ascending));
+    at = ascending ? std::max(first, after + 1) : std::min(last, after - 1);
   }
   for (; at >= first && at <= last; at += ascending ? 1 : -1) {
     const v1::Event& event = kept_[static_cast<size_t>(at - first)];
     if (!filter.Matches(event)) continue;
-    if (response.events_size() == *size) {  // there is one more
+    if (response.events_size() == size) {  // there is one more
       response.set_next_page_token(
           MakeToken(response.events(response.events_size() - 1).revision(), ascending));
       break;
     }
     *response.add_events() = event;
   }
-  done(std::move(response));
+  return response;
 }
 
 EventLog::WatchId EventLog::Watch(const v1::WatchEventsRequest& request, Sink sink) {
@@ -171,7 +179,12 @@ void EventLog::Resume(WatchId id) {
   if (!Pump(it->second.get())) watchers_.erase(id);
 }
 
-void EventLog::CancelWatch(WatchId id) { watchers_.erase(id); }
+void EventLog::CancelWatch(WatchId id) {
+  const auto it = watchers_.find(id);
+  if (it == watchers_.end()) return;
+  it->second->cancelled = true;  // the sink itself may have called
+  if (!it->second->pumping) watchers_.erase(it);
+}
 
 void EventLog::PumpAll() {
   std::vector<WatchId> ended;
@@ -182,6 +195,13 @@ void EventLog::PumpAll() {
 }
 
 bool EventLog::Pump(Watcher* watcher) {
+  watcher->pumping = true;
+  const bool goes_on = Deliver(watcher);
+  watcher->pumping = false;
+  return goes_on && !watcher->cancelled;
+}
+
+bool EventLog::Deliver(Watcher* watcher) {
   if (kept_.empty()) {
     watcher->caught_up = true;
     return true;
@@ -196,7 +216,8 @@ bool EventLog::Pump(Watcher* watcher) {
     return false;
   }
   // A caught-up watcher that is behind gets new events too, until it is dropped for it.
-  while (watcher->next <= last && (watcher->caught_up || watcher->waiting <= kWatcherQueue)) {
+  while (!watcher->cancelled && watcher->next <= last &&
+         (watcher->caught_up || watcher->waiting <= kWatcherQueue)) {
     const v1::Event& event = kept_[static_cast<size_t>(watcher->next - first)];
     if (watcher->filter.Matches(event)) {
       if (watcher->caught_up && watcher->waiting > kWatcherQueue) {

@@ -90,10 +90,12 @@ class EventLog {
   struct Watcher;
   EventLog(store::Store* store, executor::Strand* strand, clock::Clock* clock);
 
+  absl::StatusOr<v1::ListEventsResponse> ListDurable(const v1::ListEventsRequest& request) const;
   void Publish(v1::Event event);
   void Trim();
   // False: the watcher has ended.
   bool Pump(Watcher* watcher);
+  bool Deliver(Watcher* watcher);
   void PumpAll();
   int64_t LastRevision() const { return kept_.empty() ? 0 : kept_.back().revision(); }
 

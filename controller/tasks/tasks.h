@@ -4,31 +4,41 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
+#include <utility>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 #include "common/clock/clock.h"
 #include "common/executor/executor.h"
 #include "common/random/random.h"
 #include "common/status/callback.h"
 #include "common/store/store.h"
 #include "controller/access/caller.h"
+#include "controller/changes/write_behind.h"
 #include "keysphere/v1/tasks.pb.h"
 
 namespace keysphere::controller::tasks {
 
 // Long work and how it goes. Ended tasks stay 24 h, at most 10,000. Lives on the controller's
-// strand.
+// strand. That a task ended is told when it is durable; progress is not kept.
 class Tasks {
  public:
+  static constexpr size_t kMaxEnded = 10'000;
+  static constexpr size_t kMaxRunning = 10'000;
+  static constexpr absl::Duration kRetention = absl::Hours(24);
+
   // Tasks that ran when the controller ended are FAILED with CONTROLLER_UNAVAILABLE.
   static absl::StatusOr<std::unique_ptr<Tasks>> Load(store::Store* store, executor::Strand* strand,
                                                      clock::Clock* clock, random::Random* random);
+  ~Tasks();
 
-  // A new running task, told to the caller when it is durable.
+  // A new running task, told to the caller when it is durable. OVERLOADED while kMaxRunning run.
   void Begin(const access::Caller& caller, absl::string_view operation, absl::string_view object,
              status::Callback<v1::Task> done);
+  // 0-100; never goes back.
   void Progress(absl::string_view id, int percent);
   // OK: SUCCEEDED. Watchers end.
   void End(absl::string_view id, const absl::Status& status);
@@ -38,6 +48,7 @@ class Tasks {
                status::Callback<v1::Task> done);
   void ListTasks(const access::Caller& caller, const v1::ListTasksRequest& request,
                  status::Callback<v1::ListTasksResponse> done);
+  // No error for a task that has ended.
   void CancelTask(const access::Caller& caller, const v1::CancelTaskRequest& request,
                   status::Callback<v1::Task> done);
 
@@ -48,16 +59,38 @@ class Tasks {
   void CancelWatch(WatchId id);
 
  private:
-  Tasks(store::Store* store, executor::Strand* strand, clock::Clock* clock, random::Random* random)
-      : store_(store), strand_(strand), clock_(clock), random_(random) {}
+  struct Entry {
+    v1::Task task;
+    bool ending = false;  // its end is being made durable
+    bool cancel_requested = false;
+    std::map<WatchId, Sink> watchers;
+  };
+  using Order = std::pair<absl::Time, std::string>;  // start time, id
+
+  Tasks(store::Store* store, executor::Strand* strand, clock::Clock* clock, random::Random* random);
+
+  std::shared_ptr<Entry> Find(absl::string_view id) const;
+  void Insert(v1::Task task);
+  void Save(const v1::Task& task);
+  static void Tell(const std::shared_ptr<Entry>& entry, bool last);
+  void Ended(const std::string& id, v1::Task task);
+  // Forgets ended tasks: those past their time, and the oldest of too many.
+  void Forget();
+  void Erase(const std::string& id);
 
   store::Store* const store_;
   executor::Strand* const strand_;
   clock::Clock* const clock_;
   random::Random* const random_;
-  struct Entry;
-  std::map<std::string, std::shared_ptr<Entry>> tasks_;
+  changes::WriteBehind writes_;
+  std::map<std::string, std::shared_ptr<Entry>, std::less<>> tasks_;
+  std::set<Order> by_start_;
+  std::set<Order> ended_;  // by end time
+  size_t beginning_ = 0;
+  clock::Clock::TimerId timer_ = clock::Clock::kNoTimer;
+  std::map<WatchId, std::string> watched_;
   WatchId next_watch_ = 1;
+  const std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };
 
 }  // namespace keysphere::controller::tasks
