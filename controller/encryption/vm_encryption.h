@@ -1,0 +1,78 @@
+#ifndef KEYSPHERE_CONTROLLER_ENCRYPTION_VM_ENCRYPTION_H_
+#define KEYSPHERE_CONTROLLER_ENCRYPTION_VM_ENCRYPTION_H_
+
+#include <memory>
+#include <string>
+
+#include "common/status/callback.h"
+#include "controller/access/access.h"
+#include "controller/access/caller.h"
+#include "controller/encryption/host_readiness.h"
+#include "controller/events/event_log.h"
+#include "controller/hosts/hosts.h"
+#include "controller/providers/providers.h"
+#include "controller/tasks/tasks.h"
+#include "keysphere/v1/crypto_manager.pb.h"
+#include "keysphere/v1/inventory.pb.h"
+#include "keysphere/v1/tasks.pb.h"
+
+namespace keysphere::controller::encryption {
+
+// Whether this vCenter may encrypt what. A vTPM works in every edition (S142).
+enum class Edition { kStandard, kEnterprisePlus };
+
+// Encrypting, decrypting and making VMs, as tasks, and the state of keys. Lives on the controller's
+// strand. What is refused is refused before a task begins; what fails on the host fails the task.
+class VmEncryption {
+ public:
+  struct Deps {
+    access::Access* access;
+    hosts::Hosts* hosts;
+    providers::Providers* providers;
+    HostReadiness* readiness;
+    events::EventLog* events;
+    tasks::Tasks* tasks;
+    Edition edition = Edition::kEnterprisePlus;
+  };
+  explicit VmEncryption(Deps deps) : deps_(deps) {}
+
+  void CreateVm(const access::Caller& caller, const v1::CreateVmRequest& request,
+                status::Callback<v1::Task> done);
+  void EncryptVm(const access::Caller& caller, const v1::EncryptVmRequest& request,
+                 status::Callback<v1::Task> done);
+  void DecryptVm(const access::Caller& caller, const v1::DecryptVmRequest& request,
+                 status::Callback<v1::Task> done);
+  void AddVtpm(const access::Caller& caller, const v1::AddVtpmRequest& request,
+               status::Callback<v1::Task> done);
+
+  void GenerateKey(const access::Caller& caller, const v1::GenerateKeyRequest& request,
+                   status::Callback<v1::GenerateKeyResponse> done);
+  void QueryCryptoKeyStatus(const access::Caller& caller,
+                            const v1::QueryCryptoKeyStatusRequest& request,
+                            status::Callback<v1::QueryCryptoKeyStatusResponse> done);
+
+ private:
+  using Session = std::shared_ptr<hosts::HostSession>;
+  using HostCall = absl::AnyInvocable<void(status::Callback<host::v1::HostVm>)>;
+
+  absl::StatusOr<hosts::Hosts::FoundVm> FindUsable(const std::string& vm,
+                                                   const std::string& host) const;
+  // What speaks against encrypting on this host, in S154's order; OK fills the provider.
+  absl::Status Refusal(const access::Caller& caller, const hosts::HostSession& host,
+                       const v1::Vm& vm, const v1::CryptoSpec& crypto, bool needs_license,
+                       std::string* provider) const;
+  // Begins the task; in it makes the host ready for the provider (empty: nothing to do), calls the
+  // host, notes the VM and the audit event, ends the task.
+  void Run(const access::Caller& caller, absl::string_view operation, const std::string& vm,
+           Session host, const v1::CryptoKeyId& key, const v1::CryptoKeyId& old_key, HostCall call,
+           status::Callback<v1::Task> done);
+  void CallHost(const access::Caller& caller, const std::string& operation, const std::string& id,
+                const std::string& vm, Session host, const v1::CryptoKeyId& key,
+                const v1::CryptoKeyId& old_key, HostCall call);
+
+  const Deps deps_;
+};
+
+}  // namespace keysphere::controller::encryption
+
+#endif  // KEYSPHERE_CONTROLLER_ENCRYPTION_VM_ENCRYPTION_H_

@@ -1,0 +1,94 @@
+#include "controller/vcenter/vcenter.h"
+
+#include <utility>
+
+#include "common/status/status.h"
+
+namespace keysphere::controller::vcenter {
+
+absl::StatusOr<std::unique_ptr<VCenter>> VCenter::Create(Options options, Deps deps) {
+  auto vcenter = std::unique_ptr<VCenter>(new VCenter(deps));
+  VCenter& v = *vcenter;
+  executor::Strand* const strand = &v.strand_;
+  KS_ASSIGN_OR_RETURN(v.access_, access::Access::Load(deps.store, strand, options.administrators));
+  KS_ASSIGN_OR_RETURN(v.options_, options::Options::Load(deps.store, strand));
+  KS_ASSIGN_OR_RETURN(v.events_, events::EventLog::Load(deps.store, strand, deps.clock));
+  KS_ASSIGN_OR_RETURN(v.alarms_, alarms::Alarms::Load(deps.store, strand, deps.clock));
+  KS_ASSIGN_OR_RETURN(v.tasks_, tasks::Tasks::Load(deps.store, strand, deps.clock, deps.random));
+  KS_ASSIGN_OR_RETURN(v.requests_, requests::RequestLog::Load(deps.store, strand, deps.clock));
+  KS_ASSIGN_OR_RETURN(v.inventory_, inventory::Inventory::Load(deps.store, strand));
+  v.host_watcher_ =
+      std::make_unique<alarms::HostWatcher>(v.events_.get(), v.alarms_.get(), v.inventory_.get());
+
+  providers::Providers::Deps provider_deps;
+  provider_deps.store = deps.store;
+  provider_deps.strand = strand;
+  provider_deps.clock = deps.clock;
+  provider_deps.random = deps.random;
+  provider_deps.work = deps.executor;
+  provider_deps.events = v.events_.get();
+  provider_deps.alarms = v.alarms_.get();
+  provider_deps.options = v.options_.get();
+  provider_deps.vcenter_name = options.name;
+  provider_deps.version = options.version;
+  provider_deps.dns_names = options.dns_names;
+  KS_ASSIGN_OR_RETURN(v.providers_, providers::Providers::Load(std::move(provider_deps)));
+
+  hosts::HostSession::Deps host_deps;
+  host_deps.strand = strand;
+  host_deps.clock = deps.clock;
+  host_deps.random = deps.random;
+  host_deps.inventory = v.inventory_.get();
+  host_deps.providers = v.providers_.get();
+  host_deps.links = deps.links;
+  host_deps.observer = v.host_watcher_.get();
+  v.hosts_ = std::make_unique<hosts::Hosts>(host_deps);
+  v.providers_->Connect(v.hosts_.get(), v.hosts_.get());
+  v.inventory_->SetDefaults(
+      [providers = v.providers_.get()](absl::string_view cluster) {
+        return providers->ClusterDefault(cluster);
+      },
+      [providers = v.providers_.get()](absl::string_view name) {
+        return providers->Find(name) != nullptr;
+      });
+
+  v.remediator_ = std::make_unique<remediation::Remediator>(
+      remediation::Remediator::Deps{strand, deps.clock, v.options_.get(), v.hosts_.get()});
+  v.readiness_ = std::make_unique<encryption::HostReadiness>(v.access_.get(), v.providers_.get(),
+                                                             v.hosts_.get(), deps.random);
+  v.host_encryption_ = std::make_unique<encryption::HostEncryption>(
+      v.access_.get(), v.hosts_.get(), v.readiness_.get(), v.events_.get(), v.alarms_.get());
+  encryption::VmEncryption::Deps vm_deps;
+  vm_deps.access = v.access_.get();
+  vm_deps.hosts = v.hosts_.get();
+  vm_deps.providers = v.providers_.get();
+  vm_deps.readiness = v.readiness_.get();
+  vm_deps.events = v.events_.get();
+  vm_deps.tasks = v.tasks_.get();
+  vm_deps.edition = options.edition;
+  v.vm_encryption_ = std::make_unique<encryption::VmEncryption>(vm_deps);
+  v.vms_ = std::make_unique<vms::Vms>(v.access_.get(), v.hosts_.get(), v.providers_.get(),
+                                      v.readiness_.get(), v.events_.get());
+  AboutVCenter::Facts facts{options.name, options.version, options.dns_names, deps.random->Uuid(),
+                            options.process_figures};
+  v.about_ = std::make_unique<AboutVCenter>(std::move(facts), deps.clock, v.hosts_.get(),
+                                            v.providers_.get(), v.remediator_.get());
+  v.waiter_ = std::make_unique<StateWaiter>(v.hosts_.get(), v.alarms_.get());
+  v.host_watcher_->OnAnyChange([waiter = v.waiter_.get()]() { waiter->Look(); });
+  return vcenter;
+}
+
+VCenter::~VCenter() = default;
+
+void VCenter::Start() {
+  providers_->Start();
+  hosts_->Start();
+  remediator_->Start();
+}
+
+void VCenter::Stop() {
+  remediator_->Stop();
+  hosts_->Stop();
+}
+
+}  // namespace keysphere::controller::vcenter

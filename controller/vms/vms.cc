@@ -1,0 +1,243 @@
+#include "controller/vms/vms.h"
+
+#include <map>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "common/status/status.h"
+#include "controller/encryption/audit.h"
+#include "controller/paging/paging.h"
+#include "controller/remediation/desired_state.h"
+
+namespace keysphere::controller::vms {
+namespace {
+
+using hosts::HostSession;
+
+std::string VmObject(absl::string_view vm) { return absl::StrCat("vm/", vm); }
+
+// A request about a VM, with the epoch that the host wants.
+template <typename Request>
+Request ForHost(const HostSession& host, const std::string& vm) {
+  Request request;
+  request.set_epoch(host.epoch());
+  request.set_vm(vm);
+  return request;
+}
+
+}  // namespace
+
+absl::StatusOr<hosts::Hosts::FoundVm> Vms::FindUsable(const std::string& vm,
+                                                      const std::string& host) const {
+  KS_ASSIGN_OR_RETURN(hosts::Hosts::FoundVm found, hosts_->FindVm(vm, host));
+  if (!found.host->connected()) return found.host->NotResponding();
+  return found;
+}
+
+status::Callback<host::v1::HostVm> Vms::Taking(Session host, status::Callback<v1::Vm> done) {
+  return host->OnStrand<host::v1::HostVm>(
+      [host, done = std::move(done)](absl::StatusOr<host::v1::HostVm> answer) mutable {
+        if (!answer.ok()) {
+          host->NoteAnswer(answer.status());
+          return done(answer.status());
+        }
+        host->TakeVm(*answer);
+        done(std::move(*answer->mutable_vm()));
+      });
+}
+
+void Vms::BringKeys(Session host, absl::AnyInvocable<void()> then) {
+  host->Sync(HostSession::SyncKind::kAdd,
+             [then = std::move(then)](absl::StatusOr<hosts::SyncResult>) mutable { then(); });
+}
+
+absl::Status Vms::Enrich(const HostSession& host, const v1::Vm& vm,
+                         const absl::Status& refused) const {
+  const v1::Reason reason = status::ReasonOf(refused);
+  const bool about_keys =
+      reason == v1::REASON_VM_LOCKED || reason == v1::REASON_KEY_MISSING_ON_HOST;
+  const providers::Provider* const provider = providers_->Find(vm.key_id().provider_id());
+  if (!about_keys || provider == nullptr) return refused;
+  const absl::Status entitled = remediation::Entitlement(host.Facts(), *provider);
+  return status::First({entitled, refused});
+}
+
+void Vms::RegisterVm(const access::Caller& caller, const v1::RegisterVmRequest& request,
+                     status::Callback<v1::Vm> done) {
+  absl::StatusOr<Session> host = hosts_->Connected(request.host());
+  if (!host.ok()) return done(host.status());
+  BringKeys(*host, [this, caller, host = *host, request, done = std::move(done)]() mutable {
+    host::v1::RegisterHostVmRequest wanted;
+    wanted.set_epoch(host->epoch());
+    wanted.set_vmx_path(request.vmx_path());
+    wanted.set_name(request.name());
+    host->link()->RegisterHostVm(
+        std::move(wanted), Taking(host, [this, caller, host, done = std::move(done)](
+                                            absl::StatusOr<v1::Vm> vm) mutable {
+          if (vm.ok()) {
+            v1::Event event;
+            event.set_type(events::kVmRegistered);
+            event.set_object(VmObject(vm->name()));
+            event.set_user(caller.user);
+            event.set_message(
+                absl::StrCat("Virtual machine ", vm->name(), " is registered on ", host->name()));
+            (*event.mutable_arguments())["host"] = host->name();
+            events_->Append(std::move(event));
+          }
+          done(std::move(vm));
+        }));
+  });
+}
+
+void Vms::UnregisterVm(const access::Caller&, const v1::UnregisterVmRequest& request,
+                       status::Callback<v1::UnregisterVmResponse> done) {
+  const auto found = FindUsable(request.vm(), request.host());
+  if (!found.ok()) return done(found.status());
+  found->host->link()->UnregisterHostVm(
+      ForHost<host::v1::UnregisterHostVmRequest>(*found->host, request.vm()),
+      found->host->OnStrand<host::v1::UnregisterHostVmResponse>(
+          [host = found->host, vm = request.vm(), done = std::move(done)](
+              absl::StatusOr<host::v1::UnregisterHostVmResponse> answer) mutable {
+            if (!answer.ok()) {
+              host->NoteAnswer(answer.status());
+              return done(answer.status());
+            }
+            host->ForgetVm(vm);
+            done(v1::UnregisterVmResponse());
+          }));
+}
+
+void Vms::ReloadVm(const access::Caller&, const v1::ReloadVmRequest& request,
+                   status::Callback<v1::Vm> done) {
+  const auto found = FindUsable(request.vm(), request.host());
+  if (!found.ok()) return done(found.status());
+  found->host->link()->ReloadHostVm(
+      ForHost<host::v1::ReloadHostVmRequest>(*found->host, request.vm()),
+      Taking(found->host, std::move(done)));
+}
+
+void Vms::GetVm(const access::Caller&, const v1::GetVmRequest& request,
+                status::Callback<v1::Vm> done) {
+  auto found = hosts_->FindVm(request.vm(), request.host());
+  if (!found.ok()) return done(found.status());
+  done(std::move(found->vm));
+}
+
+void Vms::ListVms(const access::Caller&, const v1::ListVmsRequest& request,
+                  status::Callback<v1::ListVmsResponse> done) {
+  std::map<std::string, const v1::Vm*> chosen;  // by host and name
+  const std::vector<Session> sessions = hosts_->All();
+  for (const Session& host : sessions) {
+    if (!request.host().empty() && host->name() != request.host()) continue;
+    for (const auto& [name, vm] : host->vms()) {
+      chosen.emplace(absl::StrCat(host->name(), "/", name), &vm.vm());
+    }
+  }
+  const absl::StatusOr<paging::Page> page =
+      paging::PageOf(chosen, request.page_size(), request.page_token());
+  if (!page.ok()) return done(page.status());
+  v1::ListVmsResponse response;
+  for (const std::string& key : page->keys) *response.add_vms() = *chosen[key];
+  response.set_next_page_token(page->next_token);
+  done(std::move(response));
+}
+
+void Vms::PowerOnVm(const access::Caller& caller, const v1::PowerOnVmRequest& request,
+                    status::Callback<v1::Vm> done) {
+  const auto found = FindUsable(request.vm(), request.host());
+  if (!found.ok()) return done(found.status());
+  const Session host = found->host;
+  const v1::Vm vm = found->vm;
+  auto power_on = [this, caller, host, vm, done = std::move(done)]() mutable {
+    auto wanted = ForHost<host::v1::PowerOnHostVmRequest>(*host, vm.name());
+    wanted.set_may_enable_host(access_->Has(caller, access::kRegisterHost));
+    host->link()->PowerOnHostVm(
+        std::move(wanted),
+        Taking(host, [this, host, vm, done = std::move(done)](absl::StatusOr<v1::Vm> on) mutable {
+          if (!on.ok()) return done(Enrich(*host, vm, on.status()));
+          done(std::move(on));
+        }));
+  };
+  if (vm.key_id().key_id().empty()) return power_on();
+  BringKeys(host, std::move(power_on));
+}
+
+void Vms::PowerOffVm(const access::Caller&, const v1::PowerOffVmRequest& request,
+                     status::Callback<v1::Vm> done) {
+  const auto found = FindUsable(request.vm(), request.host());
+  if (!found.ok()) return done(found.status());
+  found->host->link()->PowerOffHostVm(
+      ForHost<host::v1::PowerOffHostVmRequest>(*found->host, request.vm()),
+      Taking(found->host, std::move(done)));
+}
+
+void Vms::ResetVm(const access::Caller&, const v1::ResetVmRequest& request,
+                  status::Callback<v1::Vm> done) {
+  const auto found = FindUsable(request.vm(), request.host());
+  if (!found.ok()) return done(found.status());
+  found->host->link()->ResetHostVm(
+      ForHost<host::v1::ResetHostVmRequest>(*found->host, request.vm()),
+      Taking(found->host, std::move(done)));
+}
+
+void Vms::UnlockVm(const access::Caller& caller, const v1::UnlockVmRequest& request,
+                   status::Callback<v1::Vm> done) {
+  if (absl::Status allowed = access_->Require(caller, access::kRegisterVm); !allowed.ok()) {
+    return done(allowed);
+  }
+  const auto found = FindUsable(request.vm(), request.host());
+  if (!found.ok()) return done(found.status());
+  const Session host = found->host;
+  const v1::Vm vm = found->vm;
+  const std::string provider = vm.key_id().provider_id();
+  auto judge = [this, caller, host, vm, done = std::move(done)](absl::Status ready) mutable {
+    if (!ready.ok()) return done(ready);
+    host->link()->UnlockHostVm(
+        ForHost<host::v1::UnlockHostVmRequest>(*host, vm.name()),
+        Taking(host, [this, caller, host, vm,
+                      done = std::move(done)](absl::StatusOr<v1::Vm> judged) mutable {
+          if (!judged.ok()) return done(Enrich(*host, vm, judged.status()));
+          encryption::Audit(events_, caller, "CryptoUnlock", VmObject(vm.name()), vm.key_id(), {},
+                            host->name());
+          done(std::move(judged));
+        }));
+  };
+  if (provider.empty() || !readiness_->Knows(provider)) return judge(absl::OkStatus());
+  // An entitlement that is missing need not matter: the host may still hold the key until the next
+  // pass. A collision does matter (S141).
+  readiness_->EnsureKey(host, provider, [judge = std::move(judge)](absl::Status has_key) mutable {
+    const bool collides = status::ReasonOf(has_key) == v1::REASON_KEY_MISMATCH;
+    judge(collides ? has_key : absl::OkStatus());
+  });
+}
+
+void Vms::ExplainVm(const access::Caller&, const v1::ExplainVmRequest& request,
+                    status::Callback<v1::ExplainVmResponse> done) {
+  auto found = hosts_->FindVm(request.vm(), request.host());
+  if (!found.ok()) return done(found.status());
+  v1::ExplainVmResponse response;
+  const v1::Vm& vm = found->vm;
+  if (vm.lock_state() == v1::LOCK_STATE_LOCKED) {
+    *response.mutable_explanation() = vm.lock();
+    const providers::Provider* const provider = providers_->Find(vm.key_id().provider_id());
+    const absl::Status entitled = provider == nullptr
+                                      ? absl::OkStatus()
+                                      : remediation::Entitlement(found->host->Facts(), *provider);
+    if (!entitled.ok() && response.explanation().reason() != status::ReasonOf(entitled)) {
+      response.mutable_explanation()->add_others(response.explanation().reason());
+      response.mutable_explanation()->set_reason(status::ReasonOf(entitled));
+    }
+    if (provider == nullptr) {
+      response.mutable_explanation()->set_next_step(
+          absl::StrCat("Import the backup of provider ", status::Quote(vm.key_id().provider_id()),
+                       " into this vCenter, then re-enable encryption mode on host ",
+                       status::Quote(found->host->name()), " or unlock the VM."));
+    }
+  }
+  *response.mutable_vm() = std::move(found->vm);
+  done(std::move(response));
+}
+
+}  // namespace keysphere::controller::vms
