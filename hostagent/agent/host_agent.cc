@@ -6,7 +6,6 @@
 #include "common/crypto/secret_key.h"
 #include "common/status/status.h"
 #include "hostagent/agent/host_agent_serve.h"
-#include "hostagent/agent/process_stats.h"
 
 namespace keysphere::hostagent::agent {
 namespace {
@@ -137,18 +136,13 @@ void HostAgent::GetHostStats(const Caller& caller, const host::v1::GetHostStatsR
       return;
     }
     host::v1::HostStats stats;
-    const ProcessStats process = ReadProcessStats();
-    stats.set_threads(process.threads);
-    stats.set_anonymous_memory_bytes(process.anonymous_bytes);
+    if (host_.options.process_figures) host_.options.process_figures(&stats);
     const crypto::KeyMemoryStats memory = crypto::GetKeyMemoryStats();
     stats.set_key_memory_used_bytes(static_cast<int64_t>(memory.used_bytes));
     stats.set_key_memory_capacity_bytes(static_cast<int64_t>(memory.capacity_bytes));
     stats.set_held_keys(static_cast<int64_t>(host_.keys.size()));
     if (host_.config != nullptr) stats.set_configuration_writes(host_.config->writes());
     if (vms_ != nullptr) vms_->Count(&stats);
-    if (host_.options.handshakes_refused) {
-      stats.set_handshakes_refused(host_.options.handshakes_refused());
-    }
     done(stats);
   });
 }

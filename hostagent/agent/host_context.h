@@ -22,6 +22,7 @@
 #include "hostagent/agent/watchers.h"
 #include "hostagent/keys/key_cache.h"
 #include "hostagent/tpm/tpm.h"
+#include "keysphere/host/v1/host_status.pb.h"
 
 namespace keysphere::hostagent::agent {
 
@@ -35,6 +36,7 @@ struct HostOptions {
   std::string version = "8.0.3";  // ESXi's: major.minor.update
   clock::Clock* clock = nullptr;
   executor::Executor* executor = nullptr;
+  // Never gives an id twice, not over boots either: what is seeded must live longer than a boot.
   random::Random* random = nullptr;
   tpm::Tpm* tpm = nullptr;
   const files::FileSystem* files = nullptr;
@@ -45,8 +47,8 @@ struct HostOptions {
   // How long VMs wait for their keys after a boot, where no controller ends it (S149).
   absl::Duration boot_key_wait = absl::Seconds(60);
   log::Logger* logger = nullptr;
-  // Handshakes that the process refused, for GetHostStats. May be empty.
-  std::function<int64_t()> handshakes_refused;
+  // Fills in what GetHostStats tells of the process: threads, memory, handshakes. May be empty.
+  std::function<void(host::v1::HostStats*)> process_figures;
 };
 
 // What the parts of one running host share. All of it belongs to the host's strand but `keys`,

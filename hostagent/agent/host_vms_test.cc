@@ -1,0 +1,222 @@
+// Registered VMs: made, found, powered, encrypted.
+#include <filesystem>
+#include <fstream>
+
+#include "gmock/gmock.h"
+#include "hostagent/agent/host_fixture.h"
+
+namespace keysphere::hostagent::agent {
+namespace {
+
+using status::HasReason;
+using status::IsOk;
+using ::testing::HasSubstr;
+using VmsTest = HostTest;
+
+TEST_F(VmsTest, S106_S107_EncryptAndDecryptWantThePowerOffAndTheRightState) {
+  const TestProvider nkp = TestProvider::Make("nkp");
+  UseProvider(nkp);
+  ASSERT_THAT(host().Create("web"), IsOk());
+  host::v1::DecryptHostVmRequest decrypt;
+  decrypt.set_vm("web");
+  EXPECT_THAT(host().Manage(&HostAgent::DecryptHostVm, decrypt),
+              HasReason(v1::REASON_INVALID_STATE));
+  ASSERT_THAT(host().PowerOn("web"), IsOk());
+  ASSERT_THAT(host().Write("web", "plain and sealed"), IsOk());
+  EXPECT_THAT(host().Encrypt("web", nkp), HasReason(v1::REASON_INVALID_POWER_STATE));
+  ASSERT_THAT(host().PowerOff("web"), IsOk());
+  const auto encrypted = host().Encrypt("web", nkp);
+  ASSERT_THAT(encrypted, IsOk());
+  EXPECT_EQ(encrypted->vm().key_id().provider_id(), "nkp");
+  EXPECT_EQ(encrypted->vm().disks(0).key_id().key_id(), encrypted->vm().key_id().key_id());
+  EXPECT_EQ(encrypted->vm().migrate_encryption(), "required");
+  EXPECT_EQ(encrypted->vm().guest_os(), "debian12-64");
+  EXPECT_THAT(host().Encrypt("web", nkp), HasReason(v1::REASON_INVALID_STATE));
+  ASSERT_THAT(host().PowerOn("web"), IsOk());
+  EXPECT_THAT(host().Manage(&HostAgent::DecryptHostVm, decrypt),
+              HasReason(v1::REASON_INVALID_POWER_STATE));
+  ASSERT_THAT(host().PowerOff("web"), IsOk());
+  const auto decrypted = host().Manage(&HostAgent::DecryptHostVm, decrypt);
+  ASSERT_THAT(decrypted, IsOk());
+  EXPECT_FALSE(decrypted->vm().has_key_id());
+  // S113: it stays required.
+  EXPECT_EQ(decrypted->vm().migrate_encryption(), "required");
+  ASSERT_THAT(host().PowerOn("web"), IsOk());
+  EXPECT_THAT(host().Read("web", 16), status::IsOkAndHolds("plain and sealed"));
+}
+
+TEST_F(VmsTest, S34_S131_TheDiskOfAnEncryptedVmHoldsCiphertextAndTheVmxNamesTheKey) {
+  const TestProvider nkp = TestProvider::Make("nkp");
+  UseProvider(nkp);
+  ASSERT_THAT(host().CreateEncrypted("web", nkp), IsOk());
+  ASSERT_THAT(host().PowerOn("web"), IsOk());
+  ASSERT_THAT(host().Write("web", "a secret of the guest"), IsOk());
+  ASSERT_THAT(host().PowerOff("web"), IsOk());
+  std::ifstream flat(host().datastore() + "/web/web-1-flat.vmdk", std::ios::binary);
+  const std::string blocks((std::istreambuf_iterator<char>(flat)),
+                           std::istreambuf_iterator<char>());
+  EXPECT_EQ(blocks.find("secret"), std::string::npos);
+  const auto vmx = host().files().ReadFile(host().datastore() + "/web/web.vmx", 1 << 20);
+  ASSERT_THAT(vmx, IsOk());
+  EXPECT_THAT(*vmx, HasSubstr("vmware:key/list/(pair/(fqid/<VMWARE-NULL>/nkp/" +
+                              host().Vm("web").key_id().key_id()));
+}
+
+TEST_F(VmsTest, S101_EncryptionNeedsASafeHostAndTheKey) {
+  const TestProvider nkp = TestProvider::Make("nkp");
+  ASSERT_THAT(host().Create("web"), IsOk());
+  const auto refused = host().Encrypt("web", nkp);
+  EXPECT_THAT(refused, HasReason(v1::REASON_HOST_NOT_SAFE));
+  EXPECT_THAT(status::DetailOf(refused.status()).others(),
+              ::testing::ElementsAre(v1::REASON_KEY_MISSING_ON_HOST));
+  EXPECT_FALSE(host().Vm("web").has_key_id());
+}
+
+TEST_F(VmsTest, S112_AVtpmNeedsAnEncryptedHomeOrAKey) {
+  const TestProvider nkp = TestProvider::Make("nkp");
+  UseProvider(nkp);
+  ASSERT_THAT(host().Create("web"), IsOk());
+  host::v1::AddHostVmVtpmRequest request;
+  request.set_vm("web");
+  EXPECT_THAT(host().Manage(&HostAgent::AddHostVmVtpm, request),
+              HasReason(v1::REASON_INVALID_STATE));
+  request.mutable_key()->set_provider_id("nkp");
+  request.mutable_key()->set_key_id("k");
+  const auto added = host().Manage(&HostAgent::AddHostVmVtpm, request);
+  ASSERT_THAT(added, IsOk());
+  EXPECT_TRUE(added->vm().vtpm());
+  EXPECT_EQ(added->vm().key_id().key_id(), "k");
+  EXPECT_FALSE(added->vm().disks(0).has_key_id());
+  EXPECT_THAT(host().PowerOn("web"), IsOk());
+}
+
+TEST_F(VmsTest, CreateEncryptedWithAnImportedImageAndAVtpm) {
+  const TestProvider nkp = TestProvider::Make("nkp");
+  UseProvider(nkp);
+  {
+    std::ofstream image(host().datastore() + "/image.raw", std::ios::binary);
+    image << "an image" << std::string((8 << 10) - 8, 'x');
+  }
+  host::v1::CreateHostVmRequest request;
+  request.set_name("web");
+  request.add_disks()->set_import_path("[ds1] image.raw");
+  request.add_disks()->set_capacity_bytes(4096);
+  request.set_vtpm(true);
+  request.mutable_key()->set_provider_id("nkp");
+  request.mutable_key()->set_key_id("k");
+  const auto vm = host().Manage(&HostAgent::CreateHostVm, request);
+  ASSERT_THAT(vm, IsOk());
+  EXPECT_TRUE(vm->vm().vtpm());
+  ASSERT_EQ(vm->vm().disks_size(), 2);
+  EXPECT_EQ(vm->vm().disks(0).capacity_bytes(), 8 << 10);
+  EXPECT_EQ(vm->vm().disks(1).key_id().key_id(), "k");
+  ASSERT_THAT(host().PowerOn("web"), IsOk());
+  EXPECT_THAT(host().Read("web", 8), status::IsOkAndHolds("an image"));
+}
+
+TEST_F(VmsTest, ACreateThatFailsLeavesNothing) {
+  host::v1::CreateHostVmRequest request;
+  request.set_name("web");
+  request.add_disks()->set_import_path("[ds1] no-such.raw");
+  EXPECT_FALSE(host().Manage(&HostAgent::CreateHostVm, request).ok());
+  EXPECT_FALSE(std::filesystem::exists(host().datastore() + "/web/web.vmx"));
+  request.clear_disks();
+  EXPECT_THAT(host().Manage(&HostAgent::CreateHostVm, request), IsOk());
+}
+
+TEST_F(VmsTest, NamesAndPathsThatAreNoneAreRefused) {
+  host::v1::CreateHostVmRequest request;
+  for (const std::string& name : {std::string(), std::string(81, 'a'), std::string("a\nb")}) {
+    request.set_name(name);
+    EXPECT_THAT(host().Manage(&HostAgent::CreateHostVm, request),
+                HasReason(v1::REASON_INVALID_NAME));
+  }
+  // A name is never a path.
+  request.set_name("../../etc");
+  ASSERT_THAT(host().Manage(&HostAgent::CreateHostVm, request), IsOk());
+  EXPECT_TRUE(std::filesystem::exists(host().datastore()));
+  host::v1::RegisterHostVmRequest path;
+  for (const char* bad :
+       {"", "web.vmx", "[ds1] ../state/config.ks", "[ds1] /etc/passwd", "[ds1", "[ds1] a//b.vmx"}) {
+    path.set_vmx_path(bad);
+    EXPECT_THAT(host().Manage(&HostAgent::RegisterHostVm, path),
+                HasReason(v1::REASON_INVALID_ARGUMENT))
+        << bad;
+  }
+  path.set_vmx_path("[other] web/web.vmx");
+  EXPECT_THAT(host().Manage(&HostAgent::RegisterHostVm, path), HasReason(v1::REASON_NOT_FOUND));
+}
+
+TEST_F(VmsTest, AVmIsRegisteredOnce) {
+  ASSERT_THAT(host().Create("web"), IsOk());
+  EXPECT_THAT(host().Create("web"), HasReason(v1::REASON_ALREADY_EXISTS));
+  EXPECT_THAT(host().Register("web"), HasReason(v1::REASON_ALREADY_EXISTS));
+  ASSERT_THAT(host().Unregister("web"), IsOk());
+  EXPECT_THAT(host().Unregister("web"), HasReason(v1::REASON_NOT_FOUND));
+  const auto vm = host().Register("web");
+  ASSERT_THAT(vm, IsOk());
+  EXPECT_EQ(vm->vm().name(), "web");
+  host().Reboot();
+  EXPECT_EQ(host().Vm("web").name(), "web");
+}
+
+TEST_F(VmsTest, TwoHostsDoNotRunOneVm) {
+  ASSERT_THAT(host().Create("web"), IsOk());
+  TestHost::Settings settings;
+  settings.name = "esx-2";
+  settings.datastore = host().datastore();
+  TestHost other(&executor_, settings);
+  ASSERT_THAT(other.Start(), IsOk());
+  ASSERT_THAT(other.Attach("vcenter-a"), IsOk());
+  ASSERT_THAT(other.Register("web"), IsOk());
+  ASSERT_THAT(host().PowerOn("web"), IsOk());
+  EXPECT_THAT(other.PowerOn("web"), HasReason(v1::REASON_VM_IN_USE));
+  EXPECT_THAT(host().Unregister("web"), HasReason(v1::REASON_INVALID_POWER_STATE));
+  // The host dies; the other one may.
+  host().Kill();
+  EXPECT_THAT(other.PowerOn("web"), IsOk());
+}
+
+TEST_F(VmsTest, OperationsOnAVmRunOneAfterAnotherAndAreBounded) {
+  ASSERT_THAT(host().Create("web"), IsOk());
+  host::v1::PowerOnHostVmRequest on;
+  on.set_vm("web");
+  int works = 0;
+  int refused = 0;
+  int overloaded = 0;
+  for (int i = 0; i < 100; ++i) {
+    host().agent().PowerOnHostVm(
+        UserId("root"), on, [&](const absl::StatusOr<host::v1::HostVm>& vm) {
+          if (vm.ok()) {
+            ++works;
+          } else if (status::ReasonOf(vm.status()) == v1::REASON_OVERLOADED) {
+            ++overloaded;
+          } else {
+            EXPECT_THAT(vm, HasReason(v1::REASON_INVALID_POWER_STATE));
+            ++refused;
+          }
+        });
+  }
+  executor_.RunUntilIdle();
+  EXPECT_EQ(works, 1);
+  EXPECT_EQ(works + refused + overloaded, 100);
+}
+
+TEST_F(VmsTest, GuestReadsAndWritesAreCheckedAndWantThePowerOn) {
+  ASSERT_THAT(host().Create("web"), IsOk());
+  EXPECT_THAT(host().Read("web", 1), HasReason(v1::REASON_INVALID_POWER_STATE));
+  ASSERT_THAT(host().PowerOn("web"), IsOk());
+  EXPECT_THAT(host().Read("web", (1 << 20) + 1), HasReason(v1::REASON_INVALID_ARGUMENT));
+  EXPECT_THAT(host().Read("web", 65 << 10), HasReason(v1::REASON_INVALID_ARGUMENT));
+  host::v1::WriteGuestDiskRequest write;
+  write.set_vm("web");
+  write.set_offset(-1);
+  EXPECT_THAT(host().Manage(&HostAgent::WriteGuestDisk, write),
+              HasReason(v1::REASON_INVALID_ARGUMENT));
+  write.set_offset(0);
+  write.set_disk("scsi9:9");
+  EXPECT_THAT(host().Manage(&HostAgent::WriteGuestDisk, write), HasReason(v1::REASON_NOT_FOUND));
+}
+
+}  // namespace
+}  // namespace keysphere::hostagent::agent
