@@ -43,10 +43,11 @@ grpc::ChannelArguments ArgumentsOf(const ChannelOptions& options) {
 }  // namespace
 
 Channel::Channel(ChannelOptions options, identity::CertificateInfo own)
-    : options_(std::move(options)), own_(std::move(own)), peer_uri_(options_.peer.ToUri()) {}
+    : options_(std::move(options)), own_(std::move(own)), link_name_(LinkName(options_.peer)) {}
 
 absl::StatusOr<std::shared_ptr<Channel>> Channel::Create(ChannelOptions options) {
   InitGrpc();
+  KeepGrpcRunning();
   const identity::Credentials& own = options.credentials;
   KS_RETURN_IF_ERROR(
       identity::CheckCertificate(own.certificate_pem, own.ca_pem, options.clock->Now()));
@@ -75,8 +76,12 @@ void Channel::Connect() {
                                           peer.ToUri()))
             .NextStep("Check the address: another process has it.");
       },
-      [weak](const absl::Status& refusal) {
-        if (const std::shared_ptr<Channel> self = weak.lock()) self->OnPeerRefused(refusal);
+      // In gRPC's handshake, which holds its lock: the channel must not even be locked here, since
+      // it might then end here, and with it the handshake.
+      [weak, clock = options_.clock](const absl::Status& refusal) {
+        clock->RunAt(clock->Now(), [weak, refusal] {
+          if (const std::shared_ptr<Channel> self = weak.lock()) self->OnPeerRefused(refusal);
+        });
       }));
   channel_ = grpc::CreateCustomChannel(options_.target, grpc::experimental::TlsCredentials(tls),
                                        ArgumentsOf(options_));
@@ -97,11 +102,11 @@ absl::Status Channel::CheckOwnCertificate() const {
 }
 
 LinkFault Channel::NextFault() const {
-  return options_.link_faults == nullptr ? LinkFault() : options_.link_faults->Next(peer_uri_);
+  return options_.link_faults == nullptr ? LinkFault() : options_.link_faults->Next(link_name_);
 }
 
 LinkFault Channel::CurrentFault() const {
-  return options_.link_faults == nullptr ? LinkFault() : options_.link_faults->Current(peer_uri_);
+  return options_.link_faults == nullptr ? LinkFault() : options_.link_faults->Current(link_name_);
 }
 
 void Channel::AddCall(const std::shared_ptr<internal::OutgoingCall>& call) {
@@ -125,14 +130,8 @@ std::vector<std::shared_ptr<internal::OutgoingCall>> Channel::Calls() {
 }
 
 void Channel::OnPeerRefused(const absl::Status& status) {
-  // There is one connection, and it was just refused: no call of this channel is under way. Not
-  // here: this is the middle of gRPC's handshake.
-  const std::weak_ptr<Channel> weak = weak_from_this();
-  clock()->RunAt(clock()->Now(), [weak, status] {
-    const std::shared_ptr<Channel> self = weak.lock();
-    if (self == nullptr) return;
-    for (const auto& call : self->Calls()) call->EndUnanswered(status);
-  });
+  // There is one connection, and it was just refused: no call of this channel is under way.
+  for (const auto& call : Calls()) call->EndUnanswered(status);
 }
 
 void Channel::OnFaultsChanged() {

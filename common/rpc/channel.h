@@ -79,7 +79,7 @@ class Channel : public std::enable_shared_from_this<Channel> {
 
   ChannelOptions options_;  // the private key is dropped after Connect
   const identity::CertificateInfo own_;
-  const std::string peer_uri_;
+  const std::string link_name_;
   std::shared_ptr<grpc::Channel> channel_;
   LinkFaultSource::ListenerId listener_ = 0;
   sync::Mutex mutex_;

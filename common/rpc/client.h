@@ -46,7 +46,7 @@ template <typename Async, typename Request, typename Message>
 using StreamMethod = void (Async::*)(grpc::ClientContext*, const Request*,
                                      grpc::ClientReadReactor<Message>*);
 
-// Gives a stream its number where streams are counted; else 0.
+// Opens a stream where streams are counted, and tells the server its number; else 0.
 uint64_t StartCounting(const Channel& channel, grpc::ClientContext* context);
 
 template <typename Async, typename Request, typename Response>
@@ -131,19 +131,21 @@ class OutgoingStream : public OutgoingCall, private grpc::ClientReadReactor<Mess
   void OnReadDone(bool ok) override {
     if (!ok) return;  // OnDone follows
     {
+      const clock::Clock::BusyToken token = this->channel()->clock()->Busy("stream message");
+      if (counter_ != 0) this->channel()->options().stream_counters->StreamHandled(counter_);
       sync::MutexLock lock(&messages_mutex_);
       // In a simulation what comes over a cut link waits; it is handled as far as quiet goes.
       kept_.push_back(std::move(message_));
       message_ = Message();
-      if (!this->IsParked()) DeliverKept();
-      if (counter_ != 0) this->channel()->options().stream_counters->StreamHandled(counter_);
+      if (!this->HoldsReplies()) DeliverKept();
     }
     this->StartRead(&message_);
   }
 
   void OnDone(const grpc::Status& status) override {
     const std::shared_ptr<OutgoingCall> self = std::move(in_grpc_);
-    if (counter_ != 0) this->channel()->options().stream_counters->StreamEnded(counter_);
+    const clock::Clock::BusyToken token = this->channel()->clock()->Busy("stream end");
+    if (counter_ != 0) this->channel()->options().stream_counters->CloseStream(counter_);
     this->Completed(status);
   }
 

@@ -9,7 +9,8 @@ struct InitOptions {
   // Simulation keeps GRPC_TRACE and GRPC_VERBOSITY: traces hold messages, so that a daemon that
   // guards real secrets never has them.
   bool simulation = false;
-  // Where gRPC's own error lines go (one line, no newline); null: dropped. Called on any thread.
+  // Where gRPC's own error lines go (one line, no newline); null: dropped, but for that of an
+  // abort. Called on any thread.
   void (*log)(const char* line) = nullptr;
 };
 
@@ -18,6 +19,11 @@ struct InitOptions {
 // option, but with a cipher list of RSA suites alone, certificates of ECDSA leave nothing to 1.2,
 // while 1.3 has a list of its own.
 void InitGrpc(const InitOptions& options = {});
+
+// Keeps gRPC's callback threads for the life of the process. Without it they end with the last
+// channel or server; and when that goes on one of themselves, as a call's last reference may, gRPC
+// 1.51 joins the thread with itself and frees its queue twice. For Server and Channel.
+void KeepGrpcRunning();
 
 // TLS handshakes that failed in this process so far, as server (plaintext, no or an unknown
 // certificate, TLS below 1.3) or as client. gRPC tells them to its log alone.

@@ -1,7 +1,5 @@
 #include "common/rpc/outgoing_call.h"
 
-#include <openssl/rand.h>
-
 #include <algorithm>
 #include <string>
 #include <utility>
@@ -110,11 +108,11 @@ void OutgoingCall::TrySend() {
 
 void OutgoingCall::Completed(const grpc::Status& status) {
   const absl::Status outcome = status::FromGrpc(status, channel_->options().unreachable);
-  const bool cut = IsCut(channel_->CurrentFault());
+  const bool held = channel_->CurrentFault().cut_reply;
   {
     sync::MutexLock lock(&mutex_);
     if (ended_) return;
-    if (cut || parked_) {
+    if (held) {
       parked_ = true;
       kept_ = outcome;
       token_.Release();
@@ -133,11 +131,11 @@ void OutgoingCall::Began() {
   token = std::move(token_);
 }
 
-bool OutgoingCall::IsParked() {
-  const bool cut = IsCut(channel_->CurrentFault());
+bool OutgoingCall::HoldsReplies() {
+  const bool held = channel_->CurrentFault().cut_reply;
   sync::MutexLock lock(&mutex_);
-  parked_ = parked_ || cut;
-  return parked_;
+  parked_ = parked_ || held;
+  return held;
 }
 
 void OutgoingCall::OnFaultsChanged() {
@@ -192,7 +190,10 @@ void OutgoingCall::End(const absl::Status& status) {
     sync::MutexLock lock(&mutex_);
     if (ended_) return;
     ended_ = true;
+    const bool held = sent_ && !parked_ && !began_;
     token = std::move(token_);
+    // What a parked call or a stream reports is work too.
+    if (!held) token = channel_->clock()->Busy("outgoing call");
     deadline_timer = deadline_timer_;
     delay_timer = delay_timer_;
   }
@@ -204,11 +205,8 @@ void OutgoingCall::End(const absl::Status& status) {
 
 uint64_t StartCounting(const Channel& channel, grpc::ClientContext* context) {
   if (channel.options().stream_counters == nullptr) return 0;
-  // Not a secret and not part of a replay: only unlike those of other processes.
-  uint64_t number = 0;
-  KS_CHECK(RAND_bytes(reinterpret_cast<unsigned char*>(&number), sizeof number) == 1);
-  number |= 1;  // 0 means: not counted
-  context->AddMetadata(kStreamKey, absl::StrCat(number));
+  const uint64_t number = channel.options().stream_counters->OpenStream();
+  if (number != 0) context->AddMetadata(kStreamKey, absl::StrCat(number));
   return number;
 }
 

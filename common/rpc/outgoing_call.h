@@ -47,8 +47,8 @@ class OutgoingCall : public std::enable_shared_from_this<OutgoingCall> {
   void Completed(const grpc::Status& status);
   // A stream has begun: its deadline and token end.
   void Began();
-  // Whether what arrives is held back now, the link being cut.
-  bool IsParked();
+  // Whether what arrives is held back until the link heals.
+  bool HoldsReplies();
 
   Channel* channel() const { return channel_.get(); }
   grpc::ClientContext* context() { return &context_; }

@@ -16,7 +16,8 @@
 namespace keysphere::rpc {
 
 // Decides after a handshake, in which OpenSSL has verified the chain, whether the peer is welcome.
-// Runs in gRPC's handshake: must not block.
+// Runs in gRPC's handshake, under its lock: must neither block nor end a channel; so must
+// `refused`.
 using PeerPolicy = std::function<absl::Status(const identity::Identity& peer)>;
 
 // gRPC's verifier: exactly one SPIFFE URI, valid at the clock's time (simulated expiry), welcome

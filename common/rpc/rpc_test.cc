@@ -1,5 +1,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <memory>
@@ -7,6 +8,7 @@
 #include <thread>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "common/rpc/testing/fixture.h"
 #include "common/rpc/testing/manual_clock.h"
 #include "common/status/matchers.h"
@@ -142,11 +144,13 @@ TEST(RpcTest, NobodyListens) {
 }
 
 TEST(RpcTest, ARestartedServerIsFoundSoon) {
-  auto server = std::make_unique<TestServer>();
+  // Below the ports that the kernel hands out: one of those could be taken meanwhile, even by the
+  // client's own attempt to connect.
+  ServerSetup same;
+  same.address = absl::StrCat("127.91.", getpid() / 250 % 250, ".", getpid() % 250 + 1, ":8989");
+  auto server = std::make_unique<TestServer>(same);
   const EchoClient client = NewClient(server->Options());
   ASSERT_THAT(client.CallSync(&EchoStub::Echo, Text("1")), IsOk());
-  ServerSetup same;
-  same.address = server->server().address();
   for (int i = 0; i < 3; ++i) {
     server.reset();
     server = std::make_unique<TestServer>(same);
@@ -156,6 +160,13 @@ TEST(RpcTest, ARestartedServerIsFoundSoon) {
     // A call that was sent into the dying connection may be lost; the next is not.
     if (!response.ok()) response = client.CallSync(&EchoStub::Echo, Text("2"), options);
     ASSERT_THAT(response, IsOk());
+  }
+}
+
+TEST(RpcTest, AServerTakesManyConnections) {
+  TestServer server;
+  for (int i = 0; i < 100; ++i) {
+    ASSERT_THAT(NewClient(server.Options()).CallSync(&EchoStub::Echo, Text("")), IsOk()) << i;
   }
 }
 

@@ -13,6 +13,7 @@
 #include "common/rpc/grpc_init.h"
 #include "common/rpc/limits.h"
 #include "common/rpc/peer_check.h"
+#include "common/rpc/reflection/reflection_service.h"
 #include "common/status/status.h"
 
 namespace keysphere::rpc {
@@ -37,14 +38,9 @@ std::shared_ptr<grpc::ServerCredentials> NewServerCredentials(
   return grpc::experimental::TlsServerCredentials(options);
 }
 
-// Small: a host agent at rest has at most 12 threads, and reflection is the only synchronous
-// service, which one thread serves.
 void Configure(grpc::ServerBuilder* builder) {
   builder->SetMaxReceiveMessageSize(kMaxMessageBytes);
   builder->AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
-  builder->SetSyncServerOption(grpc::ServerBuilder::NUM_CQS, 1);
-  builder->SetSyncServerOption(grpc::ServerBuilder::MIN_POLLERS, 1);
-  builder->SetSyncServerOption(grpc::ServerBuilder::MAX_POLLERS, 1);
 }
 
 }  // namespace
@@ -56,6 +52,7 @@ Server::~Server() { Drain(absl::ZeroDuration()); }
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Create(ServerOptions options) {
   InitGrpc();
+  KeepGrpcRunning();
   clock::Clock* const clock = options.gate->clock();
   const identity::Credentials& own = options.credentials;
   KS_RETURN_IF_ERROR(identity::CheckCertificate(own.certificate_pem, own.ca_pem, clock->Now()));
@@ -69,12 +66,16 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Create(ServerOptions options) {
   builder.AddListeningPort(options.address,
                            NewServerCredentials(own, info.identity.trust_domain, clock, refused),
                            &server->port_);
+  std::vector<std::string> names = {"grpc.health.v1.Health"};
   for (const ServiceEntry& entry : options.services) {
     builder.RegisterService(entry.service);
+    names.push_back(entry.name);
     for (std::string& method : MethodsOf(entry.name)) {
       server->methods_.push_back(std::move(method));
     }
   }
+  server->reflection_ = NewReflectionService(std::move(names));
+  builder.RegisterService(server->reflection_.get());
   server->server_ = builder.BuildAndStart();
   if (server->server_ == nullptr || server->port_ == 0) {
     return status::Error(v1::REASON_INVALID_STATE,

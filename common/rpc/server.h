@@ -71,6 +71,7 @@ class Server {
 
   Gate* const gate_;
   const std::shared_ptr<std::atomic<int64_t>> refused_;
+  std::unique_ptr<grpc::Service> reflection_;
   std::unique_ptr<grpc::Server> server_;
   std::string address_;
   int port_ = 0;

@@ -56,8 +56,8 @@ class ServerStream : public grpc::ServerWriteReactor<Message>, public DrainableS
       sync::MutexLock lock(&mutex_);
       if (end_.has_value() || ended_) return false;
       if (queue_.size() < limit_) {
-        queue_.push_back(std::move(message));
         if (counters() != nullptr) counters()->StreamSent(number_);
+        queue_.push_back(std::move(message));
         StartNextLocked();
         return true;
       }
@@ -71,6 +71,7 @@ class ServerStream : public grpc::ServerWriteReactor<Message>, public DrainableS
     sync::MutexLock lock(&mutex_);
     if (end_.has_value()) return;
     end_ = status;
+    if (counters() != nullptr) counters()->StreamSent(number_);
     if (!status.ok()) queue_.clear();
     StartNextLocked();
   }
@@ -125,7 +126,6 @@ class ServerStream : public grpc::ServerWriteReactor<Message>, public DrainableS
 
   void OnDone() override {
     if (registered_) gate_->RemoveStream(this);
-    if (counters() != nullptr) counters()->StreamEnded(number_);
     absl::AnyInvocable<void()> on_gone;
     {
       sync::MutexLock lock(&mutex_);
