@@ -12,6 +12,7 @@ namespace {
 
 constexpr absl::Duration kFirstBackoff = absl::Seconds(1);
 constexpr absl::Duration kMaxBackoff = absl::Seconds(60);
+constexpr absl::Duration kSnapshotPatience = absl::Seconds(10);
 // A try that lasted so long has waited enough already.
 constexpr absl::Duration kPatientTry = absl::Seconds(5);
 
@@ -142,6 +143,13 @@ void HostSession::OnAttached(host::v1::AttachResponse response, status::DoneCall
   snapshot_taken_ = false;
   attach_waiters_.push_back(std::move(done));
   StartWatch();
+  // A host that hangs between its answer and its first event keeps nobody waiting.
+  const std::weak_ptr<HostSession> weak = weak_from_this();
+  deps_.clock->RunAfter(kSnapshotPatience, [weak, strand = deps_.strand]() {
+    strand->Post([weak]() {
+      if (auto self = weak.lock()) self->FinishAttachWaiters(absl::OkStatus());
+    });
+  });
   // Keys travel at once and nothing is removed: a reboot, outage or move ends no key (S132).
   Sync(SyncKind::kAdd, [self = shared_from_this()](absl::StatusOr<SyncResult>) {
     if (self->snapshot_taken_) self->FinishAttachWaiters(absl::OkStatus());

@@ -107,7 +107,7 @@ absl::StatusOr<Hosts::FoundVm> Hosts::FindVm(absl::string_view vm, absl::string_
   return found;
 }
 
-void Hosts::AddHost(const access::Caller&, const v1::AddHostRequest& request,
+void Hosts::AddHost(const access::Caller& caller, const v1::AddHostRequest& request,
                     status::Callback<v1::Host> done) {
   const std::string& name = request.name();
   if (absl::Status valid = files::ValidateName(name); !valid.ok()) return done(valid);
@@ -126,8 +126,12 @@ void Hosts::AddHost(const access::Caller&, const v1::AddHostRequest& request,
   if (taken_away) {
     // It went to another vCenter and comes back: begin anew.
     former->Close();
-    sessions_.erase(name);
-    deps_.inventory->RemoveHost(name, [](absl::Status) {});
+    Forget(former);
+    return deps_.inventory->RemoveHost(
+        name, [this, caller, request, done = std::move(done)](absl::Status status) mutable {
+          if (!status.ok()) return done(status);
+          AddHost(caller, request, std::move(done));
+        });
   }
   auto session = MakeSession(name, request.address(), request.cluster());
   joining_.emplace(name, session);
@@ -162,17 +166,21 @@ void Hosts::Adopt(const v1::AddHostRequest& request, std::shared_ptr<HostSession
   });
 }
 
+// Its VMs are no longer this vCenter's: their alarms end.
+void Hosts::Forget(const std::shared_ptr<HostSession>& session) {
+  sessions_.erase(session->name());
+  const std::map<std::string, host::v1::HostVm> vms = session->vms();
+  for (const auto& [vm, described] : vms) session->ForgetVm(vm);
+}
+
 void Hosts::RemoveHost(const access::Caller&, const v1::RemoveHostRequest& request,
                        status::Callback<v1::RemoveHostResponse> done) {
   std::shared_ptr<HostSession> session = Find(request.name());
   if (session == nullptr) return done(NoHost(request.name()));
   deps_.inventory->RemoveHost(
-      request.name(),
-      [this, name = request.name(), session, done = std::move(done)](absl::Status status) mutable {
+      request.name(), [this, session, done = std::move(done)](absl::Status status) mutable {
         if (!status.ok()) return done(status);
-        sessions_.erase(name);
-        const std::map<std::string, host::v1::HostVm> vms = session->vms();
-        for (const auto& [vm, described] : vms) session->ForgetVm(vm);
+        Forget(session);
         session->Detach(
             [done = std::move(done)](absl::Status) mutable { done(v1::RemoveHostResponse()); });
       });

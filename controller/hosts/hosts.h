@@ -66,6 +66,7 @@ class Hosts : public providers::ProviderUse, public providers::ProviderListener 
  private:
   std::shared_ptr<HostSession> MakeSession(const std::string& name, const std::string& address,
                                            const std::string& cluster) const;
+  void Forget(const std::shared_ptr<HostSession>& session);
   void Adopt(const v1::AddHostRequest& request, std::shared_ptr<HostSession> session,
              status::Callback<v1::Host> done);
 
