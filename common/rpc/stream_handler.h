@@ -88,6 +88,12 @@ class ServerStream : public grpc::ServerWriteReactor<Message>, public DrainableS
     callback();
   }
 
+  // Whether all that was written, and an OK end, went out before the client left.
+  bool Complete() {
+    sync::MutexLock lock(&mutex_);
+    return complete_;
+  }
+
   // The domain's handle has gone.
   void ReleaseWriter() {
     End(StreamDropped());
@@ -129,6 +135,7 @@ class ServerStream : public grpc::ServerWriteReactor<Message>, public DrainableS
     absl::AnyInvocable<void()> on_gone;
     {
       sync::MutexLock lock(&mutex_);
+      complete_ = !gone_ && ended_ && end_->ok();
       gone_ = true;
       on_gone = std::move(on_gone_);
       on_gone_ = nullptr;
@@ -171,6 +178,7 @@ class ServerStream : public grpc::ServerWriteReactor<Message>, public DrainableS
   bool writing_ ABSL_GUARDED_BY(mutex_) = false;
   bool ended_ ABSL_GUARDED_BY(mutex_) = false;
   bool gone_ ABSL_GUARDED_BY(mutex_) = false;
+  bool complete_ ABSL_GUARDED_BY(mutex_) = false;
   absl::optional<absl::Status> end_ ABSL_GUARDED_BY(mutex_);
   absl::AnyInvocable<void()> on_gone_ ABSL_GUARDED_BY(mutex_);
 };
@@ -202,6 +210,9 @@ class StreamWriter {
   // Calls `callback` once when the client has gone or all is sent; at once if that is so already.
   // Not after this writer has gone. On a thread of gRPC: post to a strand.
   void OnGone(absl::AnyInvocable<void()> callback) { stream_->OnGone(std::move(callback)); }
+
+  // Once OnGone's callback runs: whether the client was sent everything, with an OK end.
+  bool Complete() const { return stream_->Complete(); }
 
  private:
   internal::ServerStream<Message>* stream_;
