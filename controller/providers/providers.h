@@ -14,6 +14,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "common/clock/clock.h"
+#include "common/crypto/bundle.h"
 #include "common/crypto/secret_key.h"
 #include "common/executor/executor.h"
 #include "common/random/random.h"
@@ -80,6 +81,10 @@ class Providers {
     std::string vcenter_name;
     std::string version;                 // "8.0.3"; before 7.0.2 no NKP (S22)
     std::vector<std::string> dns_names;  // names under which export works (S3)
+    // Where bundles are made and read: PBKDF2 takes 39 ms. nullptr: on the strand.
+    executor::Executor* work = nullptr;
+    // The rounds of PBKDF2 for bundles that are made: 1 in simulations.
+    int bundle_iterations = crypto::kBundleIterations;
   };
   static absl::StatusOr<std::unique_ptr<Providers>> Load(Deps deps);
   ~Providers();
@@ -99,6 +104,11 @@ class Providers {
   // A cluster's own default as set; empty: none set.
   std::string ClusterDefault(absl::string_view cluster) const;
   std::string GlobalDefault() const;
+  // The cluster was deleted, so its default goes too.
+  void ForgetCluster(absl::string_view cluster);
+
+  // Those below take what they need from the request before they return and overwrite its secret
+  // fields (key, password, bundle) with zeros: the caller's message must not be a const object.
 
   void CreateKeyProvider(const access::Caller& caller, const v1::CreateKeyProviderRequest& request,
                          status::Callback<v1::KeyProvider> done);
@@ -117,8 +127,8 @@ class Providers {
                              status::Callback<v1::SetDefaultKeyProviderResponse> done);
   void ExportKeyProvider(const access::Caller& caller, const v1::ExportKeyProviderRequest& request,
                          status::Callback<v1::ExportKeyProviderResponse> done);
-  // Takes the token and gives the bundle; DownloadFinished tells that the client has all of it:
-  // only then the provider counts as backed up (S2).
+  // Takes the token and gives the bundle, which the caller wipes; DownloadFinished tells that the
+  // client has all of it: only then the provider counts as backed up and the token is used up (S2).
   void BeginDownload(const access::Caller& caller, const v1::DownloadKeyProviderRequest& request,
                      status::Callback<std::string> done);
   void DownloadFinished(const access::Caller& caller, absl::string_view name, bool complete,

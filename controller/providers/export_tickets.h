@@ -1,0 +1,59 @@
+#ifndef KEYSPHERE_CONTROLLER_PROVIDERS_EXPORT_TICKETS_H_
+#define KEYSPHERE_CONTROLLER_PROVIDERS_EXPORT_TICKETS_H_
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "common/clock/clock.h"
+#include "common/crypto/secret_key.h"
+#include "common/executor/executor.h"
+
+namespace keysphere::controller::providers {
+
+// Exports whose bundle may be had: one a provider, in memory only. Of a token only its SHA-256 is
+// kept; the password until the download has ended or the time is over. Lives on the strand.
+class ExportTickets {
+ public:
+  struct Ticket {
+    std::string token_sha256;
+    std::string user;
+    crypto::SecretKey password;  // empty: none
+    absl::Time expire_time;
+    bool downloading = false;
+    clock::Clock::TimerId timer = clock::Clock::kNoTimer;
+    uint64_t serial = 0;
+  };
+
+  ExportTickets(clock::Clock* clock, executor::Strand* strand) : clock_(clock), strand_(strand) {}
+  ~ExportTickets();
+
+  // A new token, 32 random bytes in base64url; voids the provider's former one (S117).
+  absl::StatusOr<std::string> Issue(absl::string_view provider, absl::string_view user,
+                                    crypto::SecretKey password, absl::Time expire_time);
+  // The ticket that the token is good for, now downloading. TOKEN_INVALID: another provider's,
+  // another user's, expired, used up, or in the middle of a download.
+  absl::StatusOr<const Ticket*> Take(absl::string_view provider, absl::string_view user,
+                                     absl::string_view token);
+  // The download by this user has ended. Complete: the token is used up; else it is good again.
+  void Finished(absl::string_view provider, absl::string_view user, bool complete);
+  void Void(absl::string_view provider);
+
+ private:
+  void Expire(const std::string& provider, uint64_t serial);
+
+  clock::Clock* const clock_;
+  executor::Strand* const strand_;
+  std::map<std::string, Ticket, std::less<>> tickets_;  // by provider
+  uint64_t last_serial_ = 0;
+  const std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace keysphere::controller::providers
+
+#endif  // KEYSPHERE_CONTROLLER_PROVIDERS_EXPORT_TICKETS_H_
