@@ -273,11 +273,13 @@ absl::Status ClockMaster::AdvanceTo(absl::Time target) {
     return status::Error(v1::REASON_INVALID_ARGUMENT, "time has an end: the year 2262");
   }
   sync::MutexLock lock(&advance_mutex_);
+  steps_ = 0;
   while (true) {
     KS_RETURN_IF_ERROR(WaitQuiet());
     const int64_t next = NextDeadlineNs();
     if (next > target_ns) break;
     MoveNow(next);
+    steps_.fetch_add(1, std::memory_order_relaxed);
   }
   MoveNow(target_ns);
   return absl::OkStatus();

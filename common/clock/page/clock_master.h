@@ -65,6 +65,8 @@ class ClockMaster {
   // it could not go on.
   absl::Status AdvanceBy(absl::Duration duration);
   absl::Status AdvanceTo(absl::Time target);
+  // How often the last advance (also one under way) has moved time to a timer.
+  int64_t steps() const { return steps_.load(std::memory_order_relaxed); }
   // Virtual time follows real time at `rate`; 0 (the start): it stands still. At a rate the cluster
   // gets up to a second to become quiet before each timer.
   absl::Status SetRate(double rate);
@@ -102,6 +104,7 @@ class ClockMaster {
   const std::string path_;
   std::atomic<int64_t> quiet_guard_ns_;
   const std::unique_ptr<PageFile> page_;
+  std::atomic<int64_t> steps_{0};
   sync::Mutex advance_mutex_;  // held by who moves time
   sync::Mutex slots_mutex_;    // guards names, flags and links of the page
   std::vector<bool> taken_ ABSL_GUARDED_BY(slots_mutex_);

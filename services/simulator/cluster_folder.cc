@@ -1,0 +1,179 @@
+#include "services/simulator/cluster_folder.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "absl/memory/memory.h"
+#include "absl/strings/str_cat.h"
+#include "common/files/names.h"
+#include "common/status/status.h"
+#include "google/protobuf/util/json_util.h"
+
+namespace keysphere::simulator {
+namespace {
+
+constexpr auto kNotDurable = files::Durability::kNotDurable;
+
+// A simulated cluster ends with its machine: nothing here is synced.
+absl::Status MakeFolder(const std::string& path) {
+  if (mkdir(path.c_str(), 0700) == 0 || errno == EEXIST) return absl::OkStatus();
+  return files::FileSystem::ErrorOf(errno, "make", path);
+}
+
+absl::StatusOr<std::string> NewTemporaryFolder(const std::string& parent) {
+  std::string path = parent + "/keysphere-XXXXXX";
+  if (mkdtemp(path.data()) == nullptr) return files::FileSystem::ErrorOf(errno, "make", path);
+  return path;
+}
+
+// The path without "." and links, so that every process may use it whatever its working folder is.
+absl::StatusOr<std::string> Resolve(const std::string& path) {
+  std::error_code error;
+  const std::string whole = std::filesystem::canonical(path, error).string();
+  if (error) return files::FileSystem::ErrorOf(error.value(), "open", path);
+  return whole;
+}
+
+// True: the folder was made.
+absl::StatusOr<bool> TakeFolder(const files::FileSystem& files, const std::string& path) {
+  KS_ASSIGN_OR_RETURN(const bool exists, files.Exists(path));
+  if (!exists) {
+    KS_RETURN_IF_ERROR(files.MakeFolders(path));
+    return true;
+  }
+  KS_ASSIGN_OR_RETURN(const std::vector<std::string> names, files.List(path));
+  if (names.empty()) {
+    if (chmod(path.c_str(), 0700) != 0) return files::FileSystem::ErrorOf(errno, "change", path);
+    return false;
+  }
+  return status::Error(v1::REASON_INVALID_STATE,
+                       absl::StrCat(status::Quote(path), " is not empty"))
+      .NextStep("Name a new or empty folder; a cluster is not started from an old one's files.");
+}
+
+}  // namespace
+
+std::string ClusterToJson(const sim::v1::SimulatedCluster& cluster) {
+  google::protobuf::util::JsonPrintOptions options;
+  options.add_whitespace = true;
+  options.always_print_primitive_fields = true;
+  std::string json;
+  KS_CHECK(google::protobuf::util::MessageToJsonString(cluster, &json, options).ok());
+  return json;
+}
+
+std::string ClusterToJsonLine(const sim::v1::SimulatedCluster& cluster) {
+  std::string json;
+  KS_CHECK(google::protobuf::util::MessageToJsonString(cluster, &json).ok());
+  return json;
+}
+
+absl::StatusOr<sim::v1::SimulatedCluster> ClusterFromJson(absl::string_view json) {
+  google::protobuf::util::JsonParseOptions options;
+  options.ignore_unknown_fields = true;
+  sim::v1::SimulatedCluster cluster;
+  if (google::protobuf::util::JsonStringToMessage(std::string(json), &cluster, options).ok()) {
+    return cluster;
+  }
+  return status::Error(v1::REASON_INVALID_ARGUMENT, "not a description of a simulated cluster");
+}
+
+absl::StatusOr<std::unique_ptr<ClusterFolder>> ClusterFolder::Make(const files::FileSystem* files,
+                                                                   const Options& options) {
+  bool made = true;
+  std::string path = options.path;
+  if (path.empty()) {
+    KS_ASSIGN_OR_RETURN(path, NewTemporaryFolder(options.temporary));
+  } else {
+    KS_ASSIGN_OR_RETURN(made, TakeFolder(*files, path));
+  }
+  KS_ASSIGN_OR_RETURN(path, Resolve(path));
+  auto folder = absl::WrapUnique(new ClusterFolder(files, path, made, options.keep,
+                                                   identity::Validity::From(options.now)));
+  for (const char* name : {"/pki", "/state", "/tpm", "/logs", "/datastores"}) {
+    KS_RETURN_IF_ERROR(MakeFolder(path + name));
+  }
+  KS_RETURN_IF_ERROR(MakeFolder(folder->Datastore()));
+  KS_ASSIGN_OR_RETURN(folder->authority_,
+                      identity::Authority::Create(kTrustDomain, folder->validity_));
+  KS_RETURN_IF_ERROR(folder->authority_->Write(path + "/pki"));
+  return folder;
+}
+
+ClusterFolder::ClusterFolder(const files::FileSystem* files, std::string path, bool made, bool keep,
+                             identity::Validity validity)
+    : files_(files), path_(std::move(path)), made_(made), keep_(keep), validity_(validity) {}
+
+ClusterFolder::~ClusterFolder() {
+  if (keep_) return;
+  std::error_code error;
+  for (const char* name : {"/pki", "/state", "/tpm", "/logs", "/datastores", "/clock"}) {
+    std::filesystem::remove_all(path_ + name, error);
+  }
+  // Last: while it is there, the folder is a cluster's.
+  std::filesystem::remove(ClusterFile(), error);
+  if (made_) std::filesystem::remove(path_, error);
+}
+
+std::string ClusterFolder::Folder(absl::string_view kind, absl::string_view name) const {
+  const std::string folder = absl::StrCat(path_, "/", kind, "/", files::PathSafe(name));
+  // Who uses the folder says what is wrong with it.
+  MakeFolder(folder).IgnoreError();
+  return folder;
+}
+
+std::string ClusterFolder::StateFolder(absl::string_view name) const {
+  return Folder("state", name);
+}
+
+std::string ClusterFolder::TpmFolder(absl::string_view name) const { return Folder("tpm", name); }
+
+std::string ClusterFolder::LogFile(absl::string_view name) const {
+  return absl::StrCat(path_, "/logs/", files::PathSafe(name), ".log");
+}
+
+absl::StatusOr<identity::CredentialFiles> ClusterFolder::Issue(identity::Kind kind,
+                                                               const std::string& name,
+                                                               const std::string& ip,
+                                                               const identity::Validity& validity) {
+  identity::Authority::Request request;
+  request.kind = kind;
+  request.name = name;
+  request.validity = validity;
+  if (!ip.empty()) request.ip_addresses.push_back(ip);
+  KS_ASSIGN_OR_RETURN(const identity::Credentials credentials, authority_->Issue(request));
+
+  const std::string folder = path_ + "/pki";
+  const std::string stem =
+      absl::StrCat(std::string(identity::KindName(kind)), "-", files::PathSafe(name));
+  // The key first: its file is what claims the name.
+  for (int i = 1;; ++i) {
+    const auto files =
+        identity::CredentialFiles::In(folder, i == 1 ? stem : absl::StrCat(stem, "-", i));
+    identity::CredentialFiles mine = files;
+    mine.ca = folder + "/ca.crt";
+    const auto claim = files_->Open(mine.key, files::OpenMode::kCreateExclusive, 0600);
+    if (!claim.ok()) {
+      if (status::ReasonOf(claim.status()) == v1::REASON_ALREADY_EXISTS) continue;
+      return claim.status();
+    }
+    KS_RETURN_IF_ERROR(
+        files_->WriteFileAtomically(mine.key, credentials.key_pem.view(), 0600, kNotDurable));
+    KS_RETURN_IF_ERROR(files_->WriteFileAtomically(mine.certificate, credentials.certificate_pem,
+                                                   0600, kNotDurable));
+    return mine;
+  }
+}
+
+absl::Status ClusterFolder::WriteClusterFile(const sim::v1::SimulatedCluster& cluster) const {
+  return files_->WriteFileAtomically(ClusterFile(), ClusterToJson(cluster), 0600, kNotDurable);
+}
+
+}  // namespace keysphere::simulator

@@ -1,0 +1,219 @@
+#include "services/simulator/simulator.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/files/names.h"
+#include "common/status/status.h"
+#include "google/protobuf/util/time_util.h"
+
+namespace keysphere::simulator {
+namespace {
+
+constexpr absl::Duration kMaxAdvance = absl::Hours(24 * 3653);  // ten years
+constexpr absl::Duration kMaxDelay = absl::Hours(24);
+constexpr double kMaxRate = 100'000;
+
+absl::Duration ToDuration(const google::protobuf::Duration& duration) {
+  return absl::Seconds(duration.seconds()) + absl::Nanoseconds(duration.nanos());
+}
+
+absl::Status Invalid(absl::string_view message) {
+  return status::Error(v1::REASON_INVALID_ARGUMENT, message);
+}
+
+}  // namespace
+
+std::unique_ptr<rpc::RuleTable> SimulatorRules() {
+  auto rules = std::make_unique<rpc::RuleTable>();
+  const auto owner = [](const rpc::CallInfo& call) -> absl::Status {
+    if (call.caller.kind == identity::Kind::kUser && call.caller.name == kAdministrator) {
+      return absl::OkStatus();
+    }
+    return status::Error(v1::REASON_NO_PERMISSION, "only the user that started the cluster may")
+        .NextStep(absl::StrCat("Use the certificate of the user ", kAdministrator, "."));
+  };
+  for (const std::string& method : rpc::MethodsOf("keysphere.sim.v1.Simulator")) {
+    rules->Add(method, owner);
+  }
+  return rules;
+}
+
+// Processes.
+
+void Simulator::GetCluster(const rpc::CallInfo&, const sim::v1::GetClusterRequest&,
+                           Callback<sim::v1::SimulatedCluster> done) {
+  done(deps_.cluster->Describe());
+}
+
+void Simulator::StartProcess(const rpc::CallInfo&, const sim::v1::StartProcessRequest& request,
+                             Callback<sim::v1::SimulatedProcess> done) {
+  deps_.cluster->Start(request.name(), std::move(done));
+}
+
+void Simulator::KillProcess(const rpc::CallInfo&, const sim::v1::KillProcessRequest& request,
+                            Callback<sim::v1::SimulatedProcess> done) {
+  deps_.cluster->Kill(request.name(), std::move(done));
+}
+
+void Simulator::RebootProcess(const rpc::CallInfo&, const sim::v1::RebootProcessRequest& request,
+                              Callback<sim::v1::SimulatedProcess> done) {
+  deps_.cluster->Reboot(request.name(), std::move(done));
+}
+
+void Simulator::PauseProcess(const rpc::CallInfo&, const sim::v1::PauseProcessRequest& request,
+                             Callback<sim::v1::SimulatedProcess> done) {
+  deps_.cluster->Pause(request.name(), std::move(done));
+}
+
+void Simulator::ResumeProcess(const rpc::CallInfo&, const sim::v1::ResumeProcessRequest& request,
+                              Callback<sim::v1::SimulatedProcess> done) {
+  deps_.cluster->Resume(request.name(), std::move(done));
+}
+
+void Simulator::AddHostProcess(const rpc::CallInfo&, const sim::v1::AddHostProcessRequest& request,
+                               Callback<sim::v1::SimulatedProcess> done) {
+  HostPlan plan;
+  plan.name = request.name();
+  plan.tpm = request.tpm();
+  plan.version = request.version().empty() ? deps_.host_version : request.version();
+  const absl::StatusOr<std::string> name = deps_.cluster->AddHost(plan);
+  if (!name.ok()) {
+    done(name.status());
+    return;
+  }
+  deps_.cluster->Start(*name, std::move(done));
+}
+
+// Links.
+
+void Simulator::SetLinkFault(const rpc::CallInfo&, const sim::v1::SetLinkFaultRequest& request,
+                             Callback<sim::v1::SetLinkFaultResponse> done) {
+  const absl::Status set = SetFault(request);
+  if (set.ok()) {
+    done(sim::v1::SetLinkFaultResponse());
+  } else {
+    done(set);
+  }
+}
+
+absl::Status Simulator::SetFault(const sim::v1::SetLinkFaultRequest& request) {
+  KS_RETURN_IF_ERROR(NeedSimulatedTime());
+  clock::page::LinkFault fault;
+  fault.cut = request.cut();
+  fault.delay = ToDuration(request.delay());
+  if (fault.delay < absl::ZeroDuration() || fault.delay > kMaxDelay) {
+    return Invalid("delay: 0 to 24 hours");
+  }
+  if (request.fail_next() < 0) return Invalid("fail_next: 0 or more");
+  fault.fail_next = request.fail_next();
+  KS_ASSIGN_OR_RETURN(const int from, deps_.cluster->SlotOf(request.from()));
+  KS_ASSIGN_OR_RETURN(const int to, deps_.cluster->SlotOf(request.to()));
+  return deps_.master->SetLink(from, to, fault);
+}
+
+// Time.
+
+absl::Time Simulator::Now() const {
+  return deps_.master == nullptr ? deps_.clock->Now() : deps_.master->Now();
+}
+
+absl::Status Simulator::NeedSimulatedTime() const {
+  if (deps_.master != nullptr) return absl::OkStatus();
+  return status::Error(v1::REASON_UNSUPPORTED, "this cluster runs on real time")
+      .NextStep("Start it with --simulated-time.");
+}
+
+sim::v1::ClockState Simulator::StateOfClock() const {
+  sim::v1::ClockState state;
+  *state.mutable_now() =
+      google::protobuf::util::TimeUtil::NanosecondsToTimestamp(absl::ToUnixNanos(Now()));
+  state.set_simulated(deps_.master != nullptr);
+  state.set_rate(deps_.master == nullptr ? 1 : deps_.master->rate());
+  if (deps_.master != nullptr) state.set_steps(deps_.master->steps());
+  return state;
+}
+
+void Simulator::GetClock(const rpc::CallInfo&, const sim::v1::GetClockRequest&,
+                         Callback<sim::v1::ClockState> done) {
+  done(StateOfClock());
+}
+
+void Simulator::AdvanceClock(const rpc::CallInfo&, const sim::v1::AdvanceClockRequest& request,
+                             Callback<sim::v1::ClockState> done) {
+  const absl::Duration by = ToDuration(request.by());
+  absl::Status refused = NeedSimulatedTime();
+  if (refused.ok() && (by <= absl::ZeroDuration() || by > kMaxAdvance)) {
+    refused = Invalid("by: more than 0, ten years at most");
+  }
+  if (!refused.ok()) {
+    done(refused);
+    return;
+  }
+  deps_.time_executor->Post([this, by, done = std::move(done)]() mutable {
+    const absl::Status moved = deps_.master->AdvanceBy(by);
+    if (moved.ok()) {
+      done(StateOfClock());
+    } else {
+      done(moved);
+    }
+  });
+}
+
+void Simulator::SetClockRate(const rpc::CallInfo&, const sim::v1::SetClockRateRequest& request,
+                             Callback<sim::v1::ClockState> done) {
+  absl::Status set = NeedSimulatedTime();
+  if (set.ok() && !(request.rate() >= 0 && request.rate() <= kMaxRate)) {
+    set = Invalid("rate: 0 to 100,000");
+  }
+  if (set.ok()) set = deps_.master->SetRate(request.rate());
+  if (set.ok()) {
+    done(StateOfClock());
+  } else {
+    done(set);
+  }
+}
+
+// Users.
+
+void Simulator::IssueUserCertificate(const rpc::CallInfo&,
+                                     const sim::v1::IssueUserCertificateRequest& request,
+                                     Callback<sim::v1::IssueUserCertificateResponse> done) {
+  done(Issue(request));
+}
+
+absl::StatusOr<sim::v1::IssueUserCertificateResponse> Simulator::Issue(
+    const sim::v1::IssueUserCertificateRequest& request) {
+  KS_RETURN_IF_ERROR(files::ValidateName(request.user()));
+  if (request.user() == kSimulatorName) {
+    return Invalid("user: this name is the simulator's own");
+  }
+  // TLS itself looks at the machine's time, which virtual time is ahead of.
+  identity::Validity validity = identity::Validity::From(std::min(Now(), deps_.clock->Now()));
+  if (request.has_not_after()) {
+    validity.not_after = absl::FromUnixNanos(
+        google::protobuf::util::TimeUtil::TimestampToNanoseconds(request.not_after()));
+    // One that has expired already is of use to tests.
+    validity.not_before = std::min(validity.not_before, validity.not_after - absl::Hours(1));
+  }
+  KS_ASSIGN_OR_RETURN(
+      const identity::CredentialFiles files,
+      deps_.folder->Issue(identity::Kind::kUser, request.user(), /*ip=*/"", validity));
+  sim::v1::IssueUserCertificateResponse response;
+  response.set_certificate_file(files.certificate);
+  response.set_key_file(files.key);
+  return response;
+}
+
+// The end.
+
+void Simulator::Shutdown(const rpc::CallInfo&, const sim::v1::ShutdownRequest&,
+                         Callback<sim::v1::ShutdownResponse> done) {
+  deps_.cluster->EndAll(deps_.orderly_end, [this, done = std::move(done)]() mutable {
+    done(sim::v1::ShutdownResponse());
+    deps_.on_shutdown();
+  });
+}
+
+}  // namespace keysphere::simulator

@@ -1,0 +1,85 @@
+#ifndef KEYSPHERE_SERVICES_SIMULATOR_SIMULATOR_H_
+#define KEYSPHERE_SERVICES_SIMULATOR_SIMULATOR_H_
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "common/clock/clock.h"
+#include "common/clock/page/clock_master.h"
+#include "common/executor/executor.h"
+#include "common/rpc/authorizer.h"
+#include "common/rpc/call_info.h"
+#include "common/status/callback.h"
+#include "keysphere/sim/v1/simulator.pb.h"
+#include "services/simulator/cluster.h"
+#include "services/simulator/cluster_folder.h"
+
+namespace keysphere::simulator {
+
+// The service keysphere.sim.v1.Simulator: what may be done to a running cluster. Each method checks
+// its request, does one thing and answers. Thread safe.
+class Simulator {
+ public:
+  template <typename T>
+  using Callback = status::Callback<T>;
+
+  struct Deps {
+    clock::Clock* clock = nullptr;               // real time
+    clock::page::ClockMaster* master = nullptr;  // null: the cluster is on real time
+    Cluster* cluster = nullptr;
+    ClusterFolder* folder = nullptr;
+    executor::Executor* time_executor = nullptr;  // moves time there, which blocks
+    std::string host_version;                     // of hosts added without one
+    bool orderly_end = false;                     // a shutdown lets the processes end themselves
+    std::function<void()> on_shutdown;            // all processes have ended
+  };
+  explicit Simulator(Deps deps) : deps_(std::move(deps)) {}
+
+  void GetCluster(const rpc::CallInfo& call, const sim::v1::GetClusterRequest& request,
+                  Callback<sim::v1::SimulatedCluster> done);
+  void StartProcess(const rpc::CallInfo& call, const sim::v1::StartProcessRequest& request,
+                    Callback<sim::v1::SimulatedProcess> done);
+  void KillProcess(const rpc::CallInfo& call, const sim::v1::KillProcessRequest& request,
+                   Callback<sim::v1::SimulatedProcess> done);
+  void RebootProcess(const rpc::CallInfo& call, const sim::v1::RebootProcessRequest& request,
+                     Callback<sim::v1::SimulatedProcess> done);
+  void PauseProcess(const rpc::CallInfo& call, const sim::v1::PauseProcessRequest& request,
+                    Callback<sim::v1::SimulatedProcess> done);
+  void ResumeProcess(const rpc::CallInfo& call, const sim::v1::ResumeProcessRequest& request,
+                     Callback<sim::v1::SimulatedProcess> done);
+  void AddHostProcess(const rpc::CallInfo& call, const sim::v1::AddHostProcessRequest& request,
+                      Callback<sim::v1::SimulatedProcess> done);
+  void SetLinkFault(const rpc::CallInfo& call, const sim::v1::SetLinkFaultRequest& request,
+                    Callback<sim::v1::SetLinkFaultResponse> done);
+  void GetClock(const rpc::CallInfo& call, const sim::v1::GetClockRequest& request,
+                Callback<sim::v1::ClockState> done);
+  void AdvanceClock(const rpc::CallInfo& call, const sim::v1::AdvanceClockRequest& request,
+                    Callback<sim::v1::ClockState> done);
+  void SetClockRate(const rpc::CallInfo& call, const sim::v1::SetClockRateRequest& request,
+                    Callback<sim::v1::ClockState> done);
+  void IssueUserCertificate(const rpc::CallInfo& call,
+                            const sim::v1::IssueUserCertificateRequest& request,
+                            Callback<sim::v1::IssueUserCertificateResponse> done);
+  void Shutdown(const rpc::CallInfo& call, const sim::v1::ShutdownRequest& request,
+                Callback<sim::v1::ShutdownResponse> done);
+
+ private:
+  absl::Time Now() const;
+  sim::v1::ClockState StateOfClock() const;
+  absl::Status NeedSimulatedTime() const;
+  absl::Status SetFault(const sim::v1::SetLinkFaultRequest& request);
+  absl::StatusOr<sim::v1::IssueUserCertificateResponse> Issue(
+      const sim::v1::IssueUserCertificateRequest& request);
+
+  const Deps deps_;
+};
+
+// Only the user that started the cluster may use its simulator.
+std::unique_ptr<rpc::RuleTable> SimulatorRules();
+
+}  // namespace keysphere::simulator
+
+#endif  // KEYSPHERE_SERVICES_SIMULATOR_SIMULATOR_H_
