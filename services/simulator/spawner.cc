@@ -5,9 +5,13 @@
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/pidfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+// glibc 2.36 does not say itself that these are C.
+extern "C" {
+#include <sys/pidfd.h>
+}
 
 #include <array>
 #include <utility>

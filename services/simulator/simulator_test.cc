@@ -1,0 +1,163 @@
+#include "services/simulator/simulator.h"
+
+#include <memory>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "common/executor/real_executor.h"
+#include "common/identity/certificate.h"
+#include "common/status/matchers.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "services/simulator/testing_cluster.h"
+
+namespace keysphere::simulator {
+namespace {
+
+using status::HasReason;
+using status::IsOk;
+
+class SimulatorTest : public ::testing::Test {
+ protected:
+  void Make(bool simulated_time) {
+    TestingCluster::Setup setup;
+    setup.folder = absl::StrCat(::testing::TempDir(), "/",
+                                ::testing::UnitTest::GetInstance()->current_test_info()->name());
+    setup.simulated_time = simulated_time;
+    testing_ = std::make_unique<TestingCluster>(setup);
+    executor_ = std::make_unique<executor::RealExecutor>(&testing_->clock(), 1);
+    Simulator::Deps deps;
+    deps.clock = &testing_->clock();
+    deps.master = testing_->master();
+    deps.cluster = &testing_->cluster();
+    deps.folder = &testing_->folder();
+    deps.time_executor = executor_.get();
+    deps.on_shutdown = [this] { ++shutdowns_; };
+    simulator_ = std::make_unique<Simulator>(std::move(deps));
+  }
+
+  template <typename Request, typename Response>
+  absl::StatusOr<Response> Call(void (Simulator::*method)(const rpc::CallInfo&, const Request&,
+                                                          status::Callback<Response>),
+                                const Request& request) {
+    Waiting<Response> waiting;
+    (simulator_.get()->*method)(rpc::CallInfo(), request, waiting.Callback());
+    return waiting.Get();
+  }
+  absl::StatusOr<sim::v1::ClockState> Advance(int64_t seconds) {
+    sim::v1::AdvanceClockRequest request;
+    request.mutable_by()->set_seconds(seconds);
+    return Call(&Simulator::AdvanceClock, request);
+  }
+
+  std::unique_ptr<TestingCluster> testing_;
+  std::unique_ptr<executor::RealExecutor> executor_;
+  std::unique_ptr<Simulator> simulator_;
+  int shutdowns_ = 0;
+};
+
+TEST_F(SimulatorTest, TimeAdvancesByWhatIsAsked) {
+  Make(/*simulated_time=*/true);
+  const auto before = Call(&Simulator::GetClock, sim::v1::GetClockRequest());
+  ASSERT_THAT(before, IsOk());
+  EXPECT_TRUE(before->simulated());
+  EXPECT_EQ(before->rate(), 0);
+  const auto after = Advance(300);
+  ASSERT_THAT(after, IsOk());
+  EXPECT_EQ(after->now().seconds() - before->now().seconds(), 300);
+  EXPECT_EQ(after->steps(), 0);
+  EXPECT_THAT(Advance(0), HasReason(v1::REASON_INVALID_ARGUMENT));
+  EXPECT_THAT(Advance(-1), HasReason(v1::REASON_INVALID_ARGUMENT));
+  EXPECT_THAT(Advance(int64_t{11} * 366 * 86400), HasReason(v1::REASON_INVALID_ARGUMENT));
+  sim::v1::SetClockRateRequest rate;
+  rate.set_rate(-1);
+  EXPECT_THAT(Call(&Simulator::SetClockRate, rate), HasReason(v1::REASON_INVALID_ARGUMENT));
+}
+
+TEST_F(SimulatorTest, RealTimeIsNotMoved) {
+  Make(/*simulated_time=*/false);
+  EXPECT_THAT(Advance(300), HasReason(v1::REASON_UNSUPPORTED));
+  EXPECT_THAT(Call(&Simulator::SetClockRate, sim::v1::SetClockRateRequest()),
+              HasReason(v1::REASON_UNSUPPORTED));
+  EXPECT_THAT(Call(&Simulator::SetLinkFault, sim::v1::SetLinkFaultRequest()),
+              HasReason(v1::REASON_UNSUPPORTED));
+  const auto state = Call(&Simulator::GetClock, sim::v1::GetClockRequest());
+  ASSERT_THAT(state, IsOk());
+  EXPECT_FALSE(state->simulated());
+  EXPECT_EQ(state->rate(), 1);
+}
+
+TEST_F(SimulatorTest, LinksAreBetweenProcesses) {
+  Make(/*simulated_time=*/true);
+  testing_->AddHost("esx-1");
+  testing_->AddHost("esx-2");
+  sim::v1::SetLinkFaultRequest request;
+  request.set_from("esx-1");
+  request.set_to("esx-2");
+  request.set_cut(true);
+  EXPECT_THAT(Call(&Simulator::SetLinkFault, request), IsOk());
+  request.set_fail_next(-1);
+  EXPECT_THAT(Call(&Simulator::SetLinkFault, request), HasReason(v1::REASON_INVALID_ARGUMENT));
+  request.set_fail_next(0);
+  request.mutable_delay()->set_seconds(-1);
+  EXPECT_THAT(Call(&Simulator::SetLinkFault, request), HasReason(v1::REASON_INVALID_ARGUMENT));
+  request.clear_delay();
+  request.set_to("esx-3");
+  EXPECT_THAT(Call(&Simulator::SetLinkFault, request), HasReason(v1::REASON_NOT_FOUND));
+}
+
+TEST_F(SimulatorTest, AFurtherHostIsStarted) {
+  Make(/*simulated_time=*/false);
+  const auto added = Call(&Simulator::AddHostProcess, sim::v1::AddHostProcessRequest());
+  ASSERT_THAT(added, IsOk());
+  EXPECT_EQ(added->name(), "esx-1");
+  EXPECT_EQ(added->state(), sim::v1::PROCESS_STATE_RUNNING);
+}
+
+TEST_F(SimulatorTest, CertificatesForUsersServeAsLongAsAsked) {
+  Make(/*simulated_time=*/true);
+  ASSERT_THAT(Advance(3600), IsOk());
+  sim::v1::IssueUserCertificateRequest request;
+  request.set_user("eve");
+  request.mutable_not_after()->set_seconds(1'600'000'000);
+  const auto issued = Call(&Simulator::IssueUserCertificate, request);
+  ASSERT_THAT(issued, IsOk());
+  const auto pem = testing_->files().ReadFile(issued->certificate_file(), 1 << 20);
+  const auto info = identity::ReadCertificate(pem.value());
+  ASSERT_THAT(info, IsOk());
+  EXPECT_EQ(info->identity.ToUri(), "spiffe://keysphere.test/user/eve");
+  EXPECT_EQ(absl::ToUnixSeconds(info->not_after), 1'600'000'000);
+
+  // Nobody else is the simulator.
+  request.set_user("simulator");
+  EXPECT_THAT(Call(&Simulator::IssueUserCertificate, request),
+              HasReason(v1::REASON_INVALID_ARGUMENT));
+  request.set_user("");
+  EXPECT_THAT(Call(&Simulator::IssueUserCertificate, request), HasReason(v1::REASON_INVALID_NAME));
+}
+
+TEST_F(SimulatorTest, AShutdownIsAnsweredWhenAllHaveEnded) {
+  Make(/*simulated_time=*/false);
+  ASSERT_THAT(Call(&Simulator::AddHostProcess, sim::v1::AddHostProcessRequest()), IsOk());
+  EXPECT_THAT(Call(&Simulator::Shutdown, sim::v1::ShutdownRequest()), IsOk());
+  const auto cluster = Call(&Simulator::GetCluster, sim::v1::GetClusterRequest());
+  ASSERT_THAT(cluster, IsOk());
+  EXPECT_EQ(cluster->processes(0).state(), sim::v1::PROCESS_STATE_ENDED);
+}
+
+TEST(SimulatorRulesTest, S128_OnlyTheUserThatStartedItMayUseIt) {
+  const auto rules = SimulatorRules();
+  rpc::CallInfo call;
+  for (const std::string& method : rpc::MethodsOf("keysphere.sim.v1.Simulator")) {
+    EXPECT_TRUE(rules->HasRule(method));
+    call.caller = identity::Identity{kTrustDomain, identity::Kind::kUser, kAdministrator};
+    EXPECT_THAT(rules->Authorize(call, method), IsOk());
+    call.caller.name = "eve";
+    EXPECT_THAT(rules->Authorize(call, method), HasReason(v1::REASON_NO_PERMISSION));
+    call.caller = identity::Identity{kTrustDomain, identity::Kind::kHost, kAdministrator};
+    EXPECT_THAT(rules->Authorize(call, method), HasReason(v1::REASON_NO_PERMISSION));
+  }
+}
+
+}  // namespace
+}  // namespace keysphere::simulator
