@@ -255,7 +255,8 @@ absl::Status Program::Fill() {
           End(report.status());
         }
       }));
-  for (const sim::v1::SimulatedProcess& process : cluster_->Describe().processes()) {
+  const sim::v1::SimulatedCluster cluster = cluster_->Describe();
+  for (const sim::v1::SimulatedProcess& process : cluster.processes()) {
     cluster_->Start(process.name(), [bootstrap = bootstrap_](
                                         const absl::StatusOr<sim::v1::SimulatedProcess>& started) {
       if (started.ok()) {
