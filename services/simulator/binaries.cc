@@ -12,8 +12,8 @@
 
 namespace keysphere::simulator {
 
-absl::StatusOr<std::string> FindBinary(const std::string& given,
-  const std::string& folder, const std::string& name) {
+absl::StatusOr<std::string> FindBinary(const std::string& given, const std::string& folder,
+                                       const std::string& name) {
   std::vector<std::string> candidates = {given};
   if (given.empty()) {
     std::error_code error;

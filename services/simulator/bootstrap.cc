@@ -181,14 +181,14 @@ void Bootstrap::DownloadProvider(Site* site, std::string token) {
   v1::DownloadKeyProviderRequest request;
   request.set_name(site->provider);
   request.set_token(std::move(token));
-  site->download = site->providers->Watch<v1::DownloadKeyProviderRequest,
-                                          v1::DownloadKeyProviderResponse>(
-      &v1::KeyProviders::Stub::async::DownloadKeyProvider, std::move(request), Patient(),
-      [](const v1::DownloadKeyProviderResponse&) {},
-      [self = shared_from_this(), site](const absl::Status& ended) {
-        if (!ended.ok()) return self->Fail(ended);
-        self->SetDefault(site);
-      });
+  site->download =
+      site->providers->Watch<v1::DownloadKeyProviderRequest, v1::DownloadKeyProviderResponse>(
+          &v1::KeyProviders::Stub::async::DownloadKeyProvider, std::move(request), Patient(),
+          [](const v1::DownloadKeyProviderResponse&) {},
+          [self = shared_from_this(), site](const absl::Status& ended) {
+            if (!ended.ok()) return self->Fail(ended);
+            self->SetDefault(site);
+          });
 }
 
 void Bootstrap::SetDefault(Site* site) {

@@ -40,14 +40,14 @@ class Bootstrap : public std::enable_shared_from_this<Bootstrap> {
   using Done = absl::AnyInvocable<void(absl::StatusOr<Report>)>;
 
   struct Options {
-    clock::Clock* clock = nullptr;   // real time; outlives all calls
-    identity::Credentials user;      // an administrator of the controllers
-    Topology topology;               //
-    int vms = 0;                     //
-    int encrypted = 0;               // the first of the VMs, from their beginning
-    int64_t disk_bytes = 1 << 20;    // of each VM's one disk; 0: no disk
-    int window = 64;                 // VMs that are being made at a time
-    absl::Time begin;                // what the report counts from
+    clock::Clock* clock = nullptr;  // real time; outlives all calls
+    identity::Credentials user;     // an administrator of the controllers
+    Topology topology;              //
+    int vms = 0;                    //
+    int encrypted = 0;              // the first of the VMs, from their beginning
+    int64_t disk_bytes = 1 << 20;   // of each VM's one disk; 0: no disk
+    int window = 64;                // VMs that are being made at a time
+    absl::Time begin;               // what the report counts from
   };
 
   // INVALID_ARGUMENT: VMs without hosts, or more encrypted ones than there are.
@@ -90,9 +90,9 @@ class Bootstrap : public std::enable_shared_from_this<Bootstrap> {
   void FinishIfDone();
 
   const Options options_;
-  std::map<std::string, std::unique_ptr<Site>> sites_;       // by controller
-  std::map<std::string, Site*> site_of_host_;                //
-  std::map<std::string, std::vector<VmPlan>> vms_of_host_;   //
+  std::map<std::string, std::unique_ptr<Site>> sites_;      // by controller
+  std::map<std::string, Site*> site_of_host_;               //
+  std::map<std::string, std::vector<VmPlan>> vms_of_host_;  //
 
   sync::Mutex mutex_;
   Done done_ ABSL_GUARDED_BY(mutex_);

@@ -353,9 +353,8 @@ absl::Status Cluster::NotIn(const Process& process, absl::string_view wanted) {
       is = "stopping";
       break;
   }
-  return status::Error(
-             v1::REASON_INVALID_STATE,
-             absl::StrCat("the ", KindOf(process.shown), " is ", is, ", not ", wanted))
+  return status::Error(v1::REASON_INVALID_STATE,
+                       absl::StrCat("the ", KindOf(process.shown), " is ", is, ", not ", wanted))
       .Object("process", process.shown.name());
 }
 

@@ -33,14 +33,14 @@ class Cluster {
   using Done = status::Callback<sim::v1::SimulatedProcess>;
 
   struct Options {
-    clock::Clock* clock = nullptr;                 // real time, for guards
-    log::Logger* logger = nullptr;                 //
-    ClusterFolder* folder = nullptr;               //
-    const AddressBlock* addresses = nullptr;       //
-    clock::page::ClockMaster* master = nullptr;    // null: real time
-    Spawner* spawner = nullptr;                    // goes before this object
-    std::string controller_binary;                 //
-    std::string host_binary;                       //
+    clock::Clock* clock = nullptr;                   // real time, for guards
+    log::Logger* logger = nullptr;                   //
+    ClusterFolder* folder = nullptr;                 //
+    const AddressBlock* addresses = nullptr;         //
+    clock::page::ClockMaster* master = nullptr;      // null: real time
+    Spawner* spawner = nullptr;                      // goes before this object
+    std::string controller_binary;                   //
+    std::string host_binary;                         //
     absl::Duration start_guard = absl::Seconds(60);  // until a process is READY, real time
     absl::Duration stop_guard = absl::Seconds(20);   // until a reboot has stopped it
   };

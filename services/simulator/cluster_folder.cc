@@ -53,8 +53,7 @@ absl::StatusOr<bool> TakeFolder(const files::FileSystem& files, const std::strin
     if (chmod(path.c_str(), 0700) != 0) return files::FileSystem::ErrorOf(errno, "change", path);
     return false;
   }
-  return status::Error(v1::REASON_INVALID_STATE,
-                       absl::StrCat(status::Quote(path), " is not empty"))
+  return status::Error(v1::REASON_INVALID_STATE, absl::StrCat(status::Quote(path), " is not empty"))
       .NextStep("Name a new or empty folder; a cluster is not started from an old one's files.");
 }
 
@@ -95,8 +94,8 @@ absl::StatusOr<std::unique_ptr<ClusterFolder>> ClusterFolder::Make(const files::
     KS_ASSIGN_OR_RETURN(made, TakeFolder(*files, path));
   }
   KS_ASSIGN_OR_RETURN(path, Resolve(path));
-  auto folder = absl::WrapUnique(new ClusterFolder(files, path, made, options.keep,
-                                                   identity::Validity::From(options.now)));
+  auto folder = absl::WrapUnique(
+      new ClusterFolder(files, path, made, options.keep, identity::Validity::From(options.now)));
   for (const char* name : {"/pki", "/state", "/tpm", "/logs", "/datastores"}) {
     KS_RETURN_IF_ERROR(MakeFolder(path + name));
   }

@@ -79,9 +79,9 @@ TEST_F(ClusterFolderTest, CertificatesSayWhoAndWhere) {
   ASSERT_THAT(files, IsOk());
   const auto credentials = identity::Credentials::Load(*files);
   ASSERT_THAT(credentials, IsOk());
-  EXPECT_THAT(identity::CheckCertificate(credentials->certificate_pem, credentials->ca_pem,
-                                         clock_.Now()),
-              IsOk());
+  EXPECT_THAT(
+      identity::CheckCertificate(credentials->certificate_pem, credentials->ca_pem, clock_.Now()),
+      IsOk());
   const auto info = identity::ReadCertificate(credentials->certificate_pem);
   ASSERT_THAT(info, IsOk());
   EXPECT_EQ(info->identity.ToUri(), "spiffe://keysphere.test/controller/vcenter-a");

@@ -56,10 +56,12 @@ absl::StatusOr<std::string> Cluster::AddHost(const HostPlan& plan) {
     shown.set_address(options_.addresses->Host(hosts_++));
   }
   const std::string name = shown.name();
-  std::vector<std::string> flags = {
-      "--tpm",       plan.tpm ? "2.0" : "none",
-      "--datastore", absl::StrCat(kDatastore, "=", options_.folder->Datastore()),
-      "--allowed-controllers", ControllerNames()};
+  std::vector<std::string> flags = {"--tpm",
+                                    plan.tpm ? "2.0" : "none",
+                                    "--datastore",
+                                    absl::StrCat(kDatastore, "=", options_.folder->Datastore()),
+                                    "--allowed-controllers",
+                                    ControllerNames()};
   if (plan.tpm) {
     flags.insert(flags.end(), {"--tpm-dir", options_.folder->TpmFolder(name)});
   }
@@ -91,8 +93,8 @@ absl::Status Cluster::AddProcess(SimulatedProcess shown, const std::vector<std::
                       options_.folder->Issue(kind, name, IpOf(shown.address())));
   int slot = -1;
   if (options_.master != nullptr) {
-    KS_ASSIGN_OR_RETURN(slot, options_.master->AllocateSlot(absl::StrCat(
-                                  std::string(identity::KindName(kind)), "/", name)));
+    KS_ASSIGN_OR_RETURN(slot, options_.master->AllocateSlot(
+                                  absl::StrCat(std::string(identity::KindName(kind)), "/", name)));
   }
   auto process = std::make_unique<Process>();
   process->command.log_file = options_.folder->LogFile(name);
@@ -110,16 +112,22 @@ std::vector<std::string> Cluster::CommonFlags(const SimulatedProcess& shown,
                                               const identity::CredentialFiles& files,
                                               int slot) const {
   const bool controller = shown.kind() == sim::v1::PROCESS_KIND_CONTROLLER;
-  std::vector<std::string> argv = {
-      controller ? options_.controller_binary : options_.host_binary,
-      "--name",           shown.name(),
-      "--listen",         shown.address(),
-      "--cert",           files.certificate,
-      "--key",            files.key,
-      "--ca",             files.ca,
-      "--state-dir",      options_.folder->StateFolder(shown.name()),
-      "--administrators", kAdministrator,
-      "--simulation"};
+  std::vector<std::string> argv = {controller ? options_.controller_binary : options_.host_binary,
+                                   "--name",
+                                   shown.name(),
+                                   "--listen",
+                                   shown.address(),
+                                   "--cert",
+                                   files.certificate,
+                                   "--key",
+                                   files.key,
+                                   "--ca",
+                                   files.ca,
+                                   "--state-dir",
+                                   options_.folder->StateFolder(shown.name()),
+                                   "--administrators",
+                                   kAdministrator,
+                                   "--simulation"};
   if (slot >= 0) argv.insert(argv.end(), {"--clock-page", options_.master->FlagOf(slot)});
   return argv;
 }

@@ -84,8 +84,7 @@ TEST_F(ClusterTest, AProcessThatDoesNotStopIsNotRebooted) {
   setup.stop_guard = absl::Milliseconds(50);
   Make(setup);
   const auto before = Started("stubborn");
-  EXPECT_THAT(testing_->Do(&Cluster::Reboot, "stubborn"),
-              HasReason(v1::REASON_DEADLINE_EXCEEDED));
+  EXPECT_THAT(testing_->Do(&Cluster::Reboot, "stubborn"), HasReason(v1::REASON_DEADLINE_EXCEEDED));
   // It runs on, and can be killed without a start that follows.
   EXPECT_EQ(testing_->cluster().Get("stubborn")->pid(), before.pid());
   EXPECT_THAT(testing_->Do(&Cluster::Kill, "stubborn"), IsOk());
@@ -215,8 +214,7 @@ TEST_F(ClusterTest, EndAllEndsAllAndNothingStartsAnyMore) {
   const auto paused = Started("esx-3");
   ASSERT_THAT(testing_->Do(&Cluster::Pause, "esx-3"), IsOk());
   Waiting<bool> ended;
-  testing_->cluster().EndAll(/*orderly=*/true,
-                             [done = ended.Callback()]() mutable { done(true); });
+  testing_->cluster().EndAll(/*orderly=*/true, [done = ended.Callback()]() mutable { done(true); });
   ASSERT_THAT(ended.Get(), IsOk());
   for (const auto& process : {first, stubborn, paused}) {
     EXPECT_EQ(KernelState(process.pid()), 0);

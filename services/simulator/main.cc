@@ -183,11 +183,10 @@ absl::Status Program::MakeCluster() {
   options.addresses = addresses_.get();
   options.master = master_.get();
   options.spawner = spawner_.get();
-  KS_ASSIGN_OR_RETURN(
-      options.controller_binary,
-      FindBinary(flags_.controller_binary, "controller", "keysphere-controller"));
-  KS_ASSIGN_OR_RETURN(options.host_binary, FindBinary(flags_.host_binary, "hostagent",
-                                                      "keysphere-hostagent"));
+  KS_ASSIGN_OR_RETURN(options.controller_binary,
+                      FindBinary(flags_.controller_binary, "controller", "keysphere-controller"));
+  KS_ASSIGN_OR_RETURN(options.host_binary,
+                      FindBinary(flags_.host_binary, "hostagent", "keysphere-hostagent"));
   KS_ASSIGN_OR_RETURN(user_files_, folder_->Issue(identity::Kind::kUser, kAdministrator, ""));
   const identity::Identity own{kTrustDomain, identity::Kind::kUser, kSimulatorName};
 
@@ -280,10 +279,9 @@ void Program::PrintReady(const Bootstrap::Report& report) {
   head.set_pid(getpid());
   std::string json = ClusterToJsonLine(head);
   json.pop_back();
-  std::printf(
-      "READY %s,\"seconds\":{\"processes\":%s,\"hosts\":%s,\"vms\":%s,\"total\":%s}}\n",
-      json.c_str(), seconds(report.processes).c_str(), seconds(report.hosts).c_str(),
-      seconds(report.vms).c_str(), seconds(clock_.Now() - begin_).c_str());
+  std::printf("READY %s,\"seconds\":{\"processes\":%s,\"hosts\":%s,\"vms\":%s,\"total\":%s}}\n",
+              json.c_str(), seconds(report.processes).c_str(), seconds(report.hosts).c_str(),
+              seconds(report.vms).c_str(), seconds(clock_.Now() - begin_).c_str());
   std::fflush(stdout);
 }
 

@@ -13,12 +13,12 @@ class SimulatorApi : public sim::v1::Simulator::CallbackService {
   // Both outlive it.
   SimulatorApi(rpc::Gate* gate, Simulator* domain) : gate_(gate), domain_(domain) {}
 
-#define KS_SIMULATOR_METHOD(Method, Response)                                                      \
-  grpc::ServerUnaryReactor* Method(grpc::CallbackServerContext* context,                           \
-                                   const sim::v1::Method##Request* request,                        \
-                                   sim::v1::Response* response) override {                         \
+#define KS_SIMULATOR_METHOD(Method, Response)                                                     \
+  grpc::ServerUnaryReactor* Method(grpc::CallbackServerContext* context,                          \
+                                   const sim::v1::Method##Request* request,                       \
+                                   sim::v1::Response* response) override {                        \
     return rpc::HandleUnary(gate_, KS_RPC_METHOD(sim::v1::Simulator), context, request, response, \
-                            domain_, &Simulator::Method);                                          \
+                            domain_, &Simulator::Method);                                         \
   }
   KS_SIMULATOR_METHOD(GetCluster, SimulatedCluster)
   KS_SIMULATOR_METHOD(StartProcess, SimulatedProcess)

@@ -30,9 +30,9 @@ struct Topology {
 // What the flags of `up` say.
 struct TopologyRequest {
   int controllers = 1;
-  int hosts = 3;                        // all of the first controller
-  int tpm = 0;                          // the first of the hosts have a TPM 2.0
-  std::string spread;                   // "vcenter-a=3,vcenter-b=1"; counts instead of the above
+  int hosts = 3;                       // all of the first controller
+  int tpm = 0;                         // the first of the hosts have a TPM 2.0
+  std::string spread;                  // "vcenter-a=3,vcenter-b=1"; counts instead of the above
   std::string host_version = "8.0.3";  // of all hosts
 };
 
