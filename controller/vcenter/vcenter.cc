@@ -32,6 +32,7 @@ absl::StatusOr<std::unique_ptr<VCenter>> VCenter::Create(Options options, Deps d
   provider_deps.vcenter_name = options.name;
   provider_deps.version = options.version;
   provider_deps.dns_names = options.dns_names;
+  provider_deps.bundle_iterations = options.bundle_iterations;
   KS_ASSIGN_OR_RETURN(v.providers_, providers::Providers::Load(std::move(provider_deps)));
 
   hosts::HostSession::Deps host_deps;

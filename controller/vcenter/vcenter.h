@@ -8,6 +8,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "common/clock/clock.h"
+#include "common/crypto/bundle.h"
 #include "common/executor/executor.h"
 #include "common/random/random.h"
 #include "common/store/store.h"
@@ -44,6 +45,8 @@ class VCenter {
     std::vector<std::string> administrators;  // users
     encryption::Edition edition = encryption::Edition::kEnterprisePlus;
     AboutVCenter::ProcessFigures process_figures;  // may be empty
+    // PBKDF2 iterations of backups that it makes; simulations take few.
+    int bundle_iterations = crypto::kBundleIterations;
   };
   // All outlive it.
   struct Deps {
