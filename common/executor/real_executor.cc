@@ -3,6 +3,12 @@
 #include <utility>
 
 namespace keysphere::executor {
+namespace {
+
+// The executor whose thread this is.
+thread_local const RealExecutor* current_executor = nullptr;
+
+}  // namespace
 
 RealExecutor::RealExecutor(clock::Clock* clock, int threads) : clock_(clock) {
   threads_.reserve(threads);
@@ -29,11 +35,16 @@ RealExecutor::~RealExecutor() {
 
 void RealExecutor::Post(Task task) {
   Item item{clock_->Busy("executor task"), std::move(task)};
+  bool wake = false;
   {
     sync::MutexLock lock(&mutex_);
     queue_.push_back(std::move(item));
+    // What a task posts is mostly its last act: this thread takes the one that waits when the task
+    // has ended, which costs less than waking another for it.
+    const bool follows = current_executor == this && queue_.size() == 1;
+    wake = waiting_ > 0 && !follows;
   }
-  changed_.Signal();
+  if (wake) changed_.Signal();
 }
 
 bool RealExecutor::Next(Item* item) {
@@ -41,7 +52,9 @@ bool RealExecutor::Next(Item* item) {
   while (queue_.empty() || (stopping_ && drained_ >= kMaxDrainedTasks)) {
     // A running task may still post: only when none runs is the drain done.
     if (stopping_ && (running_ == 0 || drained_ >= kMaxDrainedTasks)) return false;
+    ++waiting_;
     changed_.Wait(&mutex_);
+    --waiting_;
   }
   *item = std::move(queue_.front());
   queue_.pop_front();
@@ -51,6 +64,7 @@ bool RealExecutor::Next(Item* item) {
 }
 
 void RealExecutor::Work() {
+  current_executor = this;
   while (true) {
     Item item;
     if (!Next(&item)) return;

@@ -45,6 +45,7 @@ class RealExecutor : public Executor {
   sync::CondVar changed_;
   std::deque<Item> queue_ ABSL_GUARDED_BY(mutex_);
   int running_ ABSL_GUARDED_BY(mutex_) = 0;
+  int waiting_ ABSL_GUARDED_BY(mutex_) = 0;  // threads without a task
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   int drained_ ABSL_GUARDED_BY(mutex_) = 0;
   std::vector<std::thread> threads_;
