@@ -1,0 +1,213 @@
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/files/file_system.h"
+#include "common/status/status.h"
+#include "keysphere/host/v1/host_vms.grpc.pb.h"
+#include "keysphere/v1/inventory.grpc.pb.h"
+#include "tools/keysphere/commands.h"
+#include "tools/keysphere/session.h"
+
+namespace keysphere::cli {
+namespace {
+
+using HostVms = host::v1::HostVms;
+using Stub = HostVms::Stub;
+
+// The most that a host reads or writes at once.
+constexpr int64_t kChunkBytes = 1 << 20;
+
+struct Args {
+  std::string vm;
+  std::string host;
+  std::string disk;
+  std::string offset = "0";
+  std::string length;
+  std::string file;
+
+  void AddTo(Command* command) {
+    command->Argument(&vm, "VM", "a running virtual machine");
+    command->Option(&host, "--host", "HOST", "where it is (default: as its controller says)");
+    command->Option(&disk, "--disk", "LABEL", "as scsi0:0 (default: the first)");
+    command->Option(&offset, "--offset", "BYTES", "where to begin (default: 0)");
+    command->Option(&length, "--length", "BYTES", "how much (default: all)");
+  }
+};
+
+// The host's agent: it serves guests also while its controller is away.
+absl::StatusOr<Session::ChannelPtr> HostOf(Session* session, const Args& args) {
+  if (!args.host.empty()) return session->Host(args.host);
+  v1::GetVmRequest request;
+  request.set_vm(args.vm);
+  KS_ASSIGN_OR_RETURN(const v1::Vm vm, session->Ask<v1::VirtualMachines>(
+                                           &v1::VirtualMachines::Stub::async::GetVm, request));
+  return session->Host(vm.host());
+}
+
+// A file that goes with its descriptor; "-" is stdin or stdout.
+class Stream {
+ public:
+  static absl::StatusOr<Stream> Open(const std::string& path, int flags, int standard) {
+    if (path == "-") return Stream(standard, path);
+    const int fd = open(path.c_str(), flags | O_CLOEXEC, 0600);
+    if (fd < 0) return files::FileSystem::ErrorOf(errno, "open", path);
+    return Stream(fd, path);
+  }
+  Stream(Stream&& other) noexcept : fd_(std::exchange(other.fd_, -1)), path_(other.path_) {}
+  Stream& operator=(Stream&&) = delete;
+  ~Stream() {
+    if (fd_ > STDERR_FILENO) close(fd_);
+  }
+
+  absl::Status Write(const std::string& data) const {
+    size_t done = 0;
+    while (done < data.size()) {
+      const ssize_t wrote = write(fd_, data.data() + done, data.size() - done);
+      if (wrote < 0 && errno == EINTR) continue;
+      if (wrote < 0) return files::FileSystem::ErrorOf(errno, "write", path_);
+      done += wrote;
+    }
+    return absl::OkStatus();
+  }
+  // `bytes` of it, fewer only at its end.
+  absl::StatusOr<std::string> Read(int64_t bytes) const {
+    std::string data(bytes, '\0');
+    size_t done = 0;
+    while (done < data.size()) {
+      const ssize_t got = read(fd_, &data[done], data.size() - done);
+      if (got < 0 && errno == EINTR) continue;
+      if (got < 0) return files::FileSystem::ErrorOf(errno, "read", path_);
+      if (got == 0) break;
+      done += got;
+    }
+    data.resize(done);
+    return data;
+  }
+
+ private:
+  Stream(int fd, std::string path) : fd_(fd), path_(std::move(path)) {}
+  int fd_;
+  std::string path_;
+};
+
+class Progress {
+ public:
+  Progress(Session* session, std::string what) : session_(session), what_(std::move(what)) {}
+  ~Progress() {
+    if (drawn_) session_->err() << "\r\x1b[K" << std::flush;
+  }
+  void Tell(int64_t done, int64_t total) {
+    if (!session_->environment().terminal || total <= kChunkBytes) return;
+    session_->err() << '\r' << what_ << ' ' << done * 100 / total << " % " << std::flush;
+    drawn_ = true;
+  }
+
+ private:
+  Session* const session_;
+  const std::string what_;
+  bool drawn_ = false;
+};
+
+absl::Status ReadDisk(Session* session, const Args& args) {
+  KS_ASSIGN_OR_RETURN(int64_t offset, ParseBytes(args.offset));
+  int64_t end = -1;
+  if (!args.length.empty()) {
+    KS_ASSIGN_OR_RETURN(const int64_t length, ParseBytes(args.length));
+    end = offset + length;
+  }
+  KS_ASSIGN_OR_RETURN(const Session::ChannelPtr channel, HostOf(session, args));
+  KS_ASSIGN_OR_RETURN(const Stream file,
+                      Stream::Open(args.file, O_WRONLY | O_CREAT | O_TRUNC, STDOUT_FILENO));
+  Progress progress(session, absl::StrCat("read ", args.vm));
+  const int64_t begin = offset;
+  while (end < 0 || offset < end) {
+    host::v1::ReadGuestDiskRequest request;
+    request.set_vm(args.vm);
+    request.set_disk(args.disk);
+    request.set_offset(offset);
+    // The first answer tells how large the disk is: its begin is there in any disk.
+    const int64_t want = end < 0 ? 4096 : end - offset;
+    request.set_length(static_cast<int32_t>(std::min(want, kChunkBytes)));
+    KS_ASSIGN_OR_RETURN(const host::v1::ReadGuestDiskResponse response,
+                        session->AskAt<HostVms>(channel, &Stub::async::ReadGuestDisk, request));
+    if (response.data().empty()) break;
+    KS_RETURN_IF_ERROR(file.Write(response.data()));
+    offset += response.data().size();
+    if (end < 0) end = response.capacity_bytes();
+    progress.Tell(offset - begin, end - begin);
+  }
+  if (args.file != "-") {
+    session->err() << "read " << offset - begin << " bytes into " << args.file << '\n';
+  }
+  return absl::OkStatus();
+}
+
+absl::Status WriteDisk(Session* session, const Args& args) {
+  KS_ASSIGN_OR_RETURN(int64_t offset, ParseBytes(args.offset));
+  int64_t rest = -1;
+  if (!args.length.empty()) {
+    KS_ASSIGN_OR_RETURN(rest, ParseBytes(args.length));
+  }
+  KS_ASSIGN_OR_RETURN(const Session::ChannelPtr channel, HostOf(session, args));
+  KS_ASSIGN_OR_RETURN(const Stream file, Stream::Open(args.file, O_RDONLY, STDIN_FILENO));
+  int64_t total = 0;
+  struct stat info {};
+  if (stat(args.file.c_str(), &info) == 0) total = info.st_size;
+  Progress progress(session, absl::StrCat("write ", args.vm));
+  const int64_t begin = offset;
+  KS_ASSIGN_OR_RETURN(std::string data,
+                      file.Read(rest < 0 ? kChunkBytes : std::min(rest, kChunkBytes)));
+  while (!data.empty()) {
+    host::v1::WriteGuestDiskRequest request;
+    request.set_vm(args.vm);
+    request.set_disk(args.disk);
+    request.set_offset(offset);
+    const int64_t size = data.size();
+    if (rest >= 0) rest -= size;
+    // What comes next decides whether this is the last: that one makes all durable.
+    KS_ASSIGN_OR_RETURN(std::string next,
+                        file.Read(rest < 0 ? kChunkBytes : std::min(rest, kChunkBytes)));
+    request.set_data(std::move(data));
+    request.set_flush(next.empty());
+    KS_RETURN_IF_ERROR(
+        session->AskAt<HostVms>(channel, &Stub::async::WriteGuestDisk, std::move(request))
+            .status());
+    offset += size;
+    progress.Tell(offset - begin, total);
+    data = std::move(next);
+  }
+  session->err() << "wrote " << offset - begin << " bytes\n";
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+void AddGuestDiskCommands(Command* vm) {
+  {
+    auto args = std::make_shared<Args>();
+    Command command = vm->Sub("read", "Read a disk as the guest sees it",
+                              "vm read web-1 --disk scsi0:0 --file disk.img");
+    args->AddTo(&command);
+    command.Required(&args->file, "--file", "FILE", "where the bytes go; -: stdout");
+    command.Run([args](Session* session) { return ReadDisk(session, *args); });
+  }
+  {
+    auto args = std::make_shared<Args>();
+    Command command = vm->Sub("write", "Write a disk as the guest would; durable at the end",
+                              "vm write web-1 --offset 1M --file patch.bin");
+    args->AddTo(&command);
+    command.Required(&args->file, "--file", "FILE", "where the bytes come from; -: stdin");
+    command.Run([args](Session* session) { return WriteDisk(session, *args); });
+  }
+}
+
+}  // namespace keysphere::cli
