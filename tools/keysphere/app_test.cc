@@ -293,7 +293,7 @@ std::string BashOffers(const std::string& script, const std::string& line) {
 TEST(CompletionTest, BashOffersCommandsOptionsAndValues) {
   const Result script = RunCli({"completion", "bash"});
   ASSERT_EQ(script.code, kDone);
-  EXPECT_THAT(BashOffers(script.out, "keysphere pro"), HasSubstr("provider process"));
+  EXPECT_THAT(BashOffers(script.out, "keysphere pro"), HasSubstr("process provider"));
   EXPECT_EQ(BashOffers(script.out, "keysphere provider ex"), "export\n");
   EXPECT_EQ(BashOffers(script.out, "keysphere -o json vm power-"), "power-on power-off\n");
   EXPECT_EQ(BashOffers(script.out, "keysphere vm encrypt web-1 --pro"), "--provider\n");
