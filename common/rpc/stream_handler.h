@@ -7,6 +7,7 @@
 #include <atomic>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -76,6 +77,16 @@ class ServerStream : public grpc::ServerWriteReactor<Message>, public DrainableS
     StartNextLocked();
   }
 
+  size_t Waiting() {
+    sync::MutexLock lock(&mutex_);
+    return queue_.size();
+  }
+
+  void OnDrained(std::function<void()> callback) {
+    sync::MutexLock lock(&mutex_);
+    on_drained_ = std::move(callback);
+  }
+
   // Runs when the client has gone, or at once when it has already.
   void OnGone(absl::AnyInvocable<void()> callback) {
     {
@@ -109,13 +120,18 @@ class ServerStream : public grpc::ServerWriteReactor<Message>, public DrainableS
   void Drain() override { End(StreamDrained()); }
 
   void OnWriteDone(bool ok) override {
-    sync::MutexLock lock(&mutex_);
-    writing_ = false;
-    if (!ok && !end_.has_value()) {
-      end_ = StreamCancelled();
-      queue_.clear();
+    std::function<void()> drained;
+    {
+      sync::MutexLock lock(&mutex_);
+      writing_ = false;
+      if (!ok && !end_.has_value()) {
+        end_ = StreamCancelled();
+        queue_.clear();
+      }
+      StartNextLocked();
+      if (queue_.empty()) drained = on_drained_;
     }
-    StartNextLocked();
+    if (drained) drained();
   }
 
   void OnCancel() override {
@@ -181,6 +197,7 @@ class ServerStream : public grpc::ServerWriteReactor<Message>, public DrainableS
   bool complete_ ABSL_GUARDED_BY(mutex_) = false;
   absl::optional<absl::Status> end_ ABSL_GUARDED_BY(mutex_);
   absl::AnyInvocable<void()> on_gone_ ABSL_GUARDED_BY(mutex_);
+  std::function<void()> on_drained_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace internal
@@ -210,6 +227,11 @@ class StreamWriter {
   // Calls `callback` once when the client has gone or all is sent; at once if that is so already.
   // Not after this writer has gone. On a thread of gRPC: post to a strand.
   void OnGone(absl::AnyInvocable<void()> callback) { stream_->OnGone(std::move(callback)); }
+
+  // Messages that wait for the client.
+  size_t Waiting() const { return stream_->Waiting(); }
+  // Calls `callback`, on a thread of gRPC, whenever all that waited has gone to the client.
+  void OnDrained(std::function<void()> callback) { stream_->OnDrained(std::move(callback)); }
 
   // Once OnGone's callback runs: whether the client was sent everything, with an OK end.
   bool Complete() const { return stream_->Complete(); }

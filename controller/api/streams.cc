@@ -51,7 +51,8 @@ grpc::ServerWriteReactor<Message>* ServeWatch(rpc::Gate* gate, vcenter::VCenter*
 grpc::ServerWriteReactor<v1::Event>* EventsApi::WatchEvents(grpc::CallbackServerContext* context,
                                                             const v1::WatchEventsRequest* request) {
   rpc::StreamOptions options;
-  options.queue_limit = events::EventLog::kWatcherQueue;
+  // The log holds back before it is full.
+  options.queue_limit = 2 * events::EventLog::kWatcherQueue;
   return ServeWatch<v1::Event>(
       gate_, vcenter_, KS_RPC_METHOD(v1::Events), context, request,
       [vcenter = vcenter_](const access::Caller&, const v1::WatchEventsRequest& body,
@@ -62,13 +63,17 @@ grpc::ServerWriteReactor<v1::Event>* EventsApi::WatchEvents(grpc::CallbackServer
               const auto stream = weak.lock();
               if (stream == nullptr) return 0;
               if (event.ok()) {
-                // A queue that is full ends the stream by itself.
                 stream->Write(*std::move(event));
               } else {
                 stream->Finish(event.status());
               }
-              return 0;
+              return stream->Waiting();
             });
+        // Kept events are held back while too many wait (a replay of all would not fit the queue).
+        writer->OnDrained([vcenter, id]() {
+          vcenter->strand()->Post([vcenter, id]() { vcenter->events().Resume(id); });
+        });
+        vcenter->events().Resume(id);  // should all have gone already
         return [vcenter, id]() { vcenter->events().CancelWatch(id); };
       },
       options);
@@ -127,8 +132,16 @@ grpc::ServerWriteReactor<v1::DownloadKeyProviderResponse>* KeyProvidersApi::Down
       [vcenter = vcenter_](const access::Caller& caller, const v1::DownloadKeyProviderRequest& body,
                            const SharedWriter<Message>& writer) -> std::function<void()> {
         vcenter->providers().BeginDownload(
-            caller, body, [writer](absl::StatusOr<std::string> bundle) {
+            caller, body,
+            [vcenter, caller, name = body.name(), writer](absl::StatusOr<std::string> bundle) {
               if (!bundle.ok()) return writer->Finish(bundle.status());
+              // Before anything is written, so that it hears of the end in any case.
+              writer->OnGone([vcenter, caller, name, writer]() {
+                vcenter->strand()->Post([vcenter, caller, name, complete = writer->Complete()]() {
+                  vcenter->providers().DownloadFinished(caller, name, complete,
+                                                        [](absl::Status) {});
+                });
+              });
               for (size_t at = 0; at < bundle->size(); at += kChunkBytes) {
                 Message part;
                 part.set_chunk(bundle->substr(at, kChunkBytes));
@@ -137,10 +150,7 @@ grpc::ServerWriteReactor<v1::DownloadKeyProviderResponse>* KeyProvidersApi::Down
               OPENSSL_cleanse(&(*bundle)[0], bundle->size());
               writer->Finish(absl::OkStatus());
             });
-        return [vcenter, caller, name = body.name(), writer]() {
-          vcenter->providers().DownloadFinished(caller, name, writer->Complete(),
-                                                [](absl::Status) {});
-        };
+        return nullptr;
       });
 }
 

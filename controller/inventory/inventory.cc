@@ -212,7 +212,11 @@ void Inventory::DeleteCluster(const access::Caller&, const v1::DeleteClusterRequ
   store::Transaction transaction;
   transaction.Delete(ClusterKey(name));
   Commit(
-      std::move(transaction), [this, name]() { clusters_.erase(name); },
+      std::move(transaction),
+      [this, name]() {
+        clusters_.erase(name);
+        if (cluster_deleted_) cluster_deleted_(name);
+      },
       [done = std::move(done)](absl::Status status) mutable {
         if (!status.ok()) return done(status);
         done(v1::DeleteClusterResponse());

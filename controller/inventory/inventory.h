@@ -1,6 +1,7 @@
 #ifndef KEYSPHERE_CONTROLLER_INVENTORY_INVENTORY_H_
 #define KEYSPHERE_CONTROLLER_INVENTORY_INVENTORY_H_
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <set>
@@ -50,6 +51,10 @@ class Inventory {
     cluster_default_ = std::move(cluster_default);
     provider_exists_ = std::move(provider_exists);
   }
+  // Called when a cluster was deleted.
+  void OnClusterDeleted(std::function<void(const std::string&)> listener) {
+    cluster_deleted_ = std::move(listener);
+  }
 
   void CreateCluster(const access::Caller& caller, const v1::CreateClusterRequest& request,
                      status::Callback<v1::Cluster> done);
@@ -72,6 +77,7 @@ class Inventory {
   executor::Strand* const strand_;
   ClusterDefault cluster_default_;
   ProviderExists provider_exists_;
+  std::function<void(const std::string&)> cluster_deleted_;
   std::set<std::string, std::less<>> clusters_;
   std::map<std::string, HostRecord, std::less<>> hosts_;
 };

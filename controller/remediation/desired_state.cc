@@ -1,26 +1,12 @@
 #include "controller/remediation/desired_state.h"
 
-#include <algorithm>
-#include <cstdint>
-
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
 #include "common/keyset/keyset.h"
 #include "common/status/status.h"
+#include "controller/version/version.h"
 
 namespace keysphere::controller::remediation {
 namespace {
-
-std::vector<int64_t> Numbers(absl::string_view version) {
-  std::vector<int64_t> numbers;
-  for (absl::string_view part : absl::StrSplit(version, '.')) {
-    int64_t number = 0;
-    if (!absl::SimpleAtoi(part, &number)) number = 0;
-    numbers.push_back(number);
-  }
-  return numbers;
-}
 
 absl::Status Refusal(v1::Reason reason, const HostFacts& host, const providers::Provider& provider,
                      absl::string_view why, absl::string_view next_step) {
@@ -34,15 +20,6 @@ absl::Status Refusal(v1::Reason reason, const HostFacts& host, const providers::
 
 }  // namespace
 
-bool VersionAtLeast(absl::string_view version, absl::string_view minimum) {
-  std::vector<int64_t> have = Numbers(version);
-  std::vector<int64_t> need = Numbers(minimum);
-  const size_t length = std::max(have.size(), need.size());
-  have.resize(length);
-  need.resize(length);
-  return have >= need;
-}
-
 absl::Status Entitlement(const HostFacts& host, const providers::Provider& provider) {
   std::vector<absl::Status> refusals;
   const bool native = provider.type == v1::PROVIDER_TYPE_NATIVE;
@@ -55,7 +32,7 @@ absl::Status Entitlement(const HostFacts& host, const providers::Provider& provi
     refusals.push_back(Refusal(v1::REASON_NOT_IN_CLUSTER, host, provider,
                                "the host is in no cluster", "Move the host into a cluster."));
   }
-  if (native && !VersionAtLeast(host.version, kFirstNativeVersion)) {
+  if (native && !version::AtLeast(host.version, version::kFirstNative)) {
     refusals.push_back(Refusal(v1::REASON_VERSION_UNSUPPORTED, host, provider,
                                absl::StrCat("the host runs ", host.version, ", older than 7.0 U2"),
                                "Use a host of version 7.0 U2 or newer."));

@@ -22,10 +22,6 @@ struct HostFacts {
   v1::TpmVersion tpm_version = v1::TPM_VERSION_NONE;
 };
 
-// "8.0.3" against "7.0.2", number by number; what is no number counts as 0.
-bool VersionAtLeast(absl::string_view version, absl::string_view minimum);
-inline constexpr char kFirstNativeVersion[] = "7.0.2";  // 7.0 U2 (S22)
-
 // OK, or why the host is not entitled to the provider: of NOT_BACKED_UP (S158), NOT_IN_CLUSTER
 // (S23), VERSION_UNSUPPORTED (S22) and TPM_REQUIRED (S25) the first, with the others in the detail.
 absl::Status Entitlement(const HostFacts& host, const providers::Provider& provider);

@@ -23,16 +23,6 @@ providers::Provider GoodProvider(const std::string& name = "nkp-1") {
   return provider;
 }
 
-TEST(VersionTest, ComparesNumberByNumber) {
-  EXPECT_TRUE(VersionAtLeast("8.0.3", "7.0.2"));
-  EXPECT_TRUE(VersionAtLeast("7.0.2", "7.0.2"));
-  EXPECT_TRUE(VersionAtLeast("7.0.10", "7.0.2"));
-  EXPECT_FALSE(VersionAtLeast("7.0.1", "7.0.2"));
-  EXPECT_FALSE(VersionAtLeast("6.7", "7.0.2"));
-  EXPECT_FALSE(VersionAtLeast("7.0", "7.0.2"));
-  EXPECT_FALSE(VersionAtLeast("", "7.0.2"));
-}
-
 TEST(EntitlementTest, S33_AHostThatMeetsAllIsEntitled) {
   EXPECT_TRUE(Entitlement(GoodHost(), GoodProvider()).ok());
 }

@@ -53,6 +53,10 @@ absl::StatusOr<std::unique_ptr<VCenter>> VCenter::Create(Options options, Deps d
         return providers->Find(name) != nullptr;
       });
 
+  v.inventory_->OnClusterDeleted([providers = v.providers_.get()](const std::string& name) {
+    providers->ForgetCluster(name);
+  });
+
   v.remediator_ = std::make_unique<remediation::Remediator>(
       remediation::Remediator::Deps{strand, deps.clock, v.options_.get(), v.hosts_.get()});
   v.readiness_ = std::make_unique<encryption::HostReadiness>(v.access_.get(), v.providers_.get(),
