@@ -33,7 +33,7 @@ void ConfigWriter::StartBatch() {
   if (changed) {
     Write(std::move(next));
   } else {
-    EndBatch(*next, absl::OkStatus());
+    EndBatch(absl::OkStatus());
   }
 }
 
@@ -41,12 +41,14 @@ void ConfigWriter::Write(std::shared_ptr<config::HostConfig> next) {
   ++writes_;
   file_strand_.Post([this, next = std::move(next)] {
     const absl::Status written = store_->Save(*next);
-    strand_->Post([this, next, written] { EndBatch(*next, written); });
+    strand_->Post([this, next, written] {
+      if (written.ok()) config_.Swap(next.get());
+      EndBatch(written);
+    });
   });
 }
 
-void ConfigWriter::EndBatch(const config::HostConfig& next, const absl::Status& written) {
-  if (written.ok()) config_ = next;
+void ConfigWriter::EndBatch(const absl::Status& written) {
   std::vector<Submission> batch = std::move(batch_);
   batch_.clear();
   for (Submission& submission : batch) {

@@ -37,6 +37,10 @@ class ConfigWriter {
 
   void Submit(Change change, Committed committed);
 
+  // Whether nothing is decided that is not durable yet: what changes nothing in config() may then
+  // do without Submit, which costs a copy of it.
+  bool idle() const { return !busy_; }
+
   // What is durable.
   const config::HostConfig& config() const { return config_; }
   config::Mode mode() const { return mode_; }
@@ -62,7 +66,7 @@ class ConfigWriter {
 
   void StartBatch();
   void Write(std::shared_ptr<config::HostConfig> next);
-  void EndBatch(const config::HostConfig& next, const absl::Status& written);
+  void EndBatch(const absl::Status& written);
 
   HostStrand* const strand_;
   HostStrand file_strand_;

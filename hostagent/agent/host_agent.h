@@ -140,6 +140,9 @@ class HostAgent {
   absl::StatusOr<bool> DecideAttach(const Caller& caller, const host::v1::AttachRequest& request,
                                     config::HostConfig* config) const;
   struct KeyChange;
+  // Whether the message changes the configuration, and by which steps.
+  absl::StatusOr<bool> PlanChange(const host::v1::ApplyKeysRequest& request,
+                                  const config::HostConfig& config, KeyChange* change) const;
   absl::StatusOr<bool> DecideKeys(const host::v1::ApplyKeysRequest& request,
                                   config::HostConfig* config, KeyChange* change) const;
   absl::Status DecideStep(const host::v1::ApplyKeysRequest& request, const keys::KeyStep& step,

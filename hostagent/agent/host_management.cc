@@ -41,10 +41,14 @@ void FillKdk(const KeyEntry& entry, config::Kdk* kdk) {
   kdk->set_tpm_required(entry.tpm_required());
 }
 
-// The cluster that a message tells. That a host left its cluster counts at a tick only (S23).
+// Whether the cluster that a message tells is news. That a host left its cluster counts at a tick
+// only (S23).
+bool IsNewCluster(const std::string& cluster, bool tick, const config::HostConfig& config) {
+  return (!cluster.empty() || tick) && config.attachment().cluster() != cluster;
+}
+
 bool NoteCluster(const std::string& cluster, bool tick, config::HostConfig* config) {
-  if (cluster.empty() && !tick) return false;
-  if (config->attachment().cluster() == cluster) return false;
+  if (!IsNewCluster(cluster, tick, *config)) return false;
   config->mutable_attachment()->set_cluster(cluster);
   return true;
 }
@@ -166,7 +170,6 @@ struct HostAgent::KeyChange {
   std::set<std::string> affected;  // providers whose key goes
   std::vector<std::string> removed;
   std::string cluster_before;
-  bool changed = false;
 };
 
 absl::Status HostAgent::DecideStep(const ApplyKeysRequest& request, const KeyStep& step,
@@ -214,9 +217,10 @@ absl::Status HostAgent::DecideStep(const ApplyKeysRequest& request, const KeySte
   return absl::OkStatus();
 }
 
-absl::StatusOr<bool> HostAgent::DecideKeys(const ApplyKeysRequest& request,
-                                           config::HostConfig* config, KeyChange* change) const {
-  const config::Attachment& attachment = config->attachment();
+absl::StatusOr<bool> HostAgent::PlanChange(const ApplyKeysRequest& request,
+                                           const config::HostConfig& config,
+                                           KeyChange* change) const {
+  const config::Attachment& attachment = config.attachment();
   if (request.epoch() != static_cast<int64_t>(attachment.epoch())) {
     return status::Error(v1::REASON_STALE_EPOCH, "the host was attached anew")
         .Object("host", host_.options.name);
@@ -231,22 +235,28 @@ absl::StatusOr<bool> HostAgent::DecideKeys(const ApplyKeysRequest& request,
   }
   if (!request.cluster().empty()) KS_RETURN_IF_ERROR(files::ValidateName(request.cluster()));
   std::vector<KeyEntry> current;
-  for (const config::Kdk& kdk : config->kdks()) current.push_back(EntryOf(kdk));
+  for (const config::Kdk& kdk : config.kdks()) current.push_back(EntryOf(kdk));
   const keys::HostFacts facts = {host_.options.tpm->usable(),
                                  keys::SupportsNativeKeys(host_.options.version)};
   KS_ASSIGN_OR_RETURN(change->plan, keys::PlanKeys(current, request, facts));
+  change->cluster_before = attachment.cluster();
+  // A generation that changes nothing is not worth a write: it counts until the next boot, which
+  // no message of before it reaches.
+  return IsNewCluster(request.cluster(), request.allow_removal(), config) ||
+         !change->plan.steps.empty();
+}
+
+absl::StatusOr<bool> HostAgent::DecideKeys(const ApplyKeysRequest& request,
+                                           config::HostConfig* config, KeyChange* change) const {
+  KS_ASSIGN_OR_RETURN(const bool changed, PlanChange(request, *config, change));
+  if (!changed) return false;
   config::HostConfig next = *config;
   for (const KeyStep& step : change->plan.steps) {
     KS_RETURN_IF_ERROR(DecideStep(request, step, &next, change));
   }
-  change->cluster_before = attachment.cluster();
-  change->changed =
-      NoteCluster(request.cluster(), request.allow_removal(), &next) || !change->plan.steps.empty();
-  // A generation that changes nothing is not worth a write: it counts until the next boot, which
-  // no message of before it reaches.
-  if (!change->changed) return false;
+  NoteCluster(request.cluster(), request.allow_removal(), &next);
   next.mutable_attachment()->set_generation(static_cast<uint64_t>(request.generation()));
-  *config = std::move(next);
+  config->Swap(&next);
   return true;
 }
 
@@ -295,6 +305,13 @@ void HostAgent::ApplyKeys(const Caller& caller, const ApplyKeysRequest& request,
       [this](const ApplyKeysRequest& req, Callback<ApplyKeysResponse> answer) {
         auto message = std::make_shared<const ApplyKeysRequest>(req);
         auto change = std::make_shared<KeyChange>();
+        if (host_.config->idle()) {  // the message of a host that has all it should is quick
+          const absl::StatusOr<bool> changes =
+              PlanChange(*message, host_.configuration(), change.get());
+          if (!changes.ok()) return answer(changes.status());
+          if (!*changes) return CommitKeys(*message, change.get(), std::move(answer));
+          *change = KeyChange();
+        }
         host_.config->Submit(
             [this, message, change](config::HostConfig* config) {
               return DecideKeys(*message, config, change.get());
