@@ -117,14 +117,24 @@ absl::StatusOr<Pkey> PrivatePkey(const SecretKey& key) {
   return pkey;
 }
 
+absl::StatusOr<std::string> PublicOf(const Pkey& pkey) {
+  std::string public_key(kTransportPublicBytes, '\0');
+  size_t size = public_key.size();
+  if (EVP_PKEY_get_raw_public_key(pkey.get(), reinterpret_cast<uint8_t*>(&public_key[0]), &size) !=
+          1 ||
+      size != kTransportPublicBytes) {
+    return OpensslError("X25519 public key");
+  }
+  return public_key;
+}
+
 absl::Status BadPublicKey() {
   ERR_clear_error();
   return Error(v1::REASON_INVALID_ARGUMENT, "a transport key's public half is not an X25519 key");
 }
 
 // DH; fails for the points of small order.
-absl::StatusOr<SecretKey> Agree(const SecretKey& private_key, absl::string_view public_key) {
-  KS_ASSIGN_OR_RETURN(const Pkey mine, PrivatePkey(private_key));
+absl::StatusOr<SecretKey> Agree(const Pkey& mine, absl::string_view public_key) {
   if (public_key.size() != kTransportPublicBytes) return BadPublicKey();
   const Pkey theirs(EVP_PKEY_new_raw_public_key_ex(
       nullptr, "X25519", nullptr, internal::AsBytes(public_key).data(), public_key.size()));
@@ -175,21 +185,16 @@ namespace internal {
 
 absl::StatusOr<std::string> X25519Public(const SecretKey& private_key) {
   KS_ASSIGN_OR_RETURN(const Pkey pkey, PrivatePkey(private_key));
-  std::string public_key(kTransportPublicBytes, '\0');
-  size_t size = public_key.size();
-  if (EVP_PKEY_get_raw_public_key(pkey.get(), reinterpret_cast<uint8_t*>(&public_key[0]), &size) !=
-          1 ||
-      size != kTransportPublicBytes) {
-    return OpensslError("X25519 public key");
-  }
-  return public_key;
+  return PublicOf(pkey);
 }
 
 absl::StatusOr<std::string> HpkeSeal(HpkeAead aead, const SecretKey& ephemeral,
                                      absl::string_view public_key, absl::string_view info,
                                      absl::string_view aad, const SecretKey& secret) {
-  KS_ASSIGN_OR_RETURN(std::string sealed, X25519Public(ephemeral));
-  KS_ASSIGN_OR_RETURN(const SecretKey dh, Agree(ephemeral, public_key));
+  // Once: a private key's Pkey computes the public half, which costs as much as the agreement.
+  KS_ASSIGN_OR_RETURN(const Pkey mine, PrivatePkey(ephemeral));
+  KS_ASSIGN_OR_RETURN(std::string sealed, PublicOf(mine));
+  KS_ASSIGN_OR_RETURN(const SecretKey dh, Agree(mine, public_key));
   KS_ASSIGN_OR_RETURN(const SecretKey shared, SharedSecret(dh, sealed, public_key));
   KS_ASSIGN_OR_RETURN(const Schedule schedule, KeySchedule(aead, shared, info));
   sealed.resize(secret.size() + kHpkeOverheadBytes);
@@ -206,8 +211,9 @@ absl::StatusOr<SecretKey> HpkeOpen(HpkeAead aead, const SecretKey& private_key,
     return Error(v1::REASON_CIPHERTEXT_CORRUPT, "a sealed key is too short");
   }
   const absl::string_view enc = sealed.substr(0, kTransportPublicBytes);
-  KS_ASSIGN_OR_RETURN(const std::string own_public, X25519Public(private_key));
-  auto dh = Agree(private_key, enc);
+  KS_ASSIGN_OR_RETURN(const Pkey mine, PrivatePkey(private_key));
+  KS_ASSIGN_OR_RETURN(const std::string own_public, PublicOf(mine));
+  auto dh = Agree(mine, enc);
   if (!dh.ok()) {
     if (!absl::IsInvalidArgument(dh.status())) return dh.status();
     return Error(v1::REASON_CIPHERTEXT_CORRUPT, "a sealed key is damaged");
