@@ -105,7 +105,7 @@ absl::Status Run(const std::string& listen, const identity::CredentialFiles& fil
   sigaddset(&end, SIGTERM);
   sigaddset(&end, SIGINT);
   pthread_sigmask(SIG_BLOCK, &end, nullptr);
-  rpc::InitGrpc();
+  if (layers == "rpc") rpc::InitGrpc();  // bare: as gRPC comes
   KS_ASSIGN_OR_RETURN(identity::Credentials own, identity::Credentials::Load(files));
   return layers == "none" ? ServeBare(listen, std::move(own), end)
                           : ServeLayered(listen, std::move(own), end);
