@@ -164,6 +164,20 @@ void HostReadiness::MakeSafe(std::shared_ptr<HostSession> host, const v1::Crypto
           });
 }
 
+void HostReadiness::BecomeSafe(std::shared_ptr<HostSession> host, const std::string& provider,
+                               status::DoneCallback done) {
+  if (host->status().crypto_state() == v1::CRYPTO_STATE_SAFE) return done(absl::OkStatus());
+  const std::string name = host->name();
+  std::vector<status::DoneCallback>& waiting = becoming_safe_[name];
+  waiting.push_back(std::move(done));
+  if (waiting.size() > 1) return;
+  MakeSafe(std::move(host), NewKey(provider), [this, name](absl::Status safe) {
+    std::vector<status::DoneCallback> told = std::move(becoming_safe_[name]);
+    becoming_safe_.erase(name);
+    for (status::DoneCallback& one : told) one(safe);
+  });
+}
+
 void HostReadiness::MakeClusterSafe(const HostSession& but, const std::string& provider,
                                     absl::AnyInvocable<void()> done) {
   auto waiting = std::make_shared<int>(1);
@@ -176,7 +190,7 @@ void HostReadiness::MakeClusterSafe(const HostSession& but, const std::string& p
     ++*waiting;
     EnsureKey(host, provider, [this, host, provider, one_done](absl::Status has_key) {
       if (!has_key.ok()) return one_done();
-      MakeSafe(host, NewKey(provider), [one_done](absl::Status) { one_done(); });
+      BecomeSafe(host, provider, [one_done](absl::Status) { one_done(); });
     });
   }
   one_done();
@@ -190,12 +204,13 @@ void HostReadiness::EnsureReady(const access::Caller& caller, std::shared_ptr<Ho
       host, provider,
       [this, host, provider, may_enable, done = std::move(done)](absl::Status has_key) mutable {
         if (!has_key.ok() || !may_enable) return done(has_key);
-        MakeSafe(host, NewKey(provider),
-                 [this, host, provider, done = std::move(done)](absl::Status safe) mutable {
-                   if (!safe.ok()) return done(safe);
-                   MakeClusterSafe(*host, provider,
-                                   [done = std::move(done)]() mutable { done(absl::OkStatus()); });
-                 });
+        BecomeSafe(host, provider,
+                   [this, host, provider, done = std::move(done)](absl::Status safe) mutable {
+                     if (!safe.ok()) return done(safe);
+                     MakeClusterSafe(*host, provider, [done = std::move(done)]() mutable {
+                       done(absl::OkStatus());
+                     });
+                   });
       });
 }
 

@@ -1,8 +1,10 @@
 #ifndef KEYSPHERE_CONTROLLER_ENCRYPTION_HOST_READINESS_H_
 #define KEYSPHERE_CONTROLLER_ENCRYPTION_HOST_READINESS_H_
 
+#include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -49,6 +51,10 @@ class HostReadiness {
   // Prepares (if incapable) and enables. INVALID_STATE while pendingIncapable.
   void MakeSafe(std::shared_ptr<hosts::HostSession> host, const v1::CryptoKeyId& key,
                 status::DoneCallback done);
+  // The same with a new key of the provider, once for all that ask meanwhile: VMs are encrypted
+  // side by side, and a host takes each step once.
+  void BecomeSafe(std::shared_ptr<hosts::HostSession> host, const std::string& provider,
+                  status::DoneCallback done);
   // Makes the other connected, entitled hosts of its cluster safe; `done` when all have answered.
   void MakeClusterSafe(const hosts::HostSession& but, const std::string& provider,
                        absl::AnyInvocable<void()> done);
@@ -62,6 +68,8 @@ class HostReadiness {
   providers::Providers* const providers_;
   hosts::Hosts* const hosts_;
   random::Random* const random_;
+  // By host: who waits for BecomeSafe.
+  std::map<std::string, std::vector<status::DoneCallback>> becoming_safe_;
 };
 
 }  // namespace keysphere::controller::encryption
