@@ -126,6 +126,7 @@ class HostSession : public std::enable_shared_from_this<HostSession> {
   void RunNextSync();
   void FinishSync(absl::StatusOr<SyncResult> result);
   void CheckThenApply();
+  void EndUnanswered(const absl::Status& status);
   void Apply(SyncKind kind, bool report_is_current, bool retried);
   void LearnGenerationThenApply(SyncKind kind, bool report_is_current);
   absl::StatusOr<host::v1::ApplyKeysRequest> MakeApplyRequest(

@@ -55,6 +55,19 @@ void HostSession::FinishSync(absl::StatusOr<SyncResult> result) {
   if (!syncing_ && !syncs_.empty()) RunNextSync();
 }
 
+// A host that is silent in a pass is taken as not responding until an attach succeeds: no pass
+// after this one waits for it.
+void HostSession::EndUnanswered(const absl::Status& status) {
+  NoteAnswer(status);
+  const bool lost =
+      connected() && (absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status));
+  if (lost) Lose(status.message());
+  FinishSync(status);
+  if (lost && keep_connected_ && !attaching_ && !closed_) {
+    StartAttach(/*force=*/false, [](absl::Status) {});
+  }
+}
+
 void HostSession::CheckThenApply() {
   host::v1::CheckKeysRequest request;
   request.set_epoch(epoch_);
@@ -64,8 +77,7 @@ void HostSession::CheckThenApply() {
           [self = shared_from_this()](absl::StatusOr<host::v1::CheckKeysResponse> answer) {
             if (self->closed_) return;
             if (!answer.ok()) {
-              self->NoteAnswer(answer.status());
-              return self->FinishSync(answer.status());
+              return self->EndUnanswered(answer.status());
             }
             const remediation::DesiredState desired =
                 remediation::Desire(self->Facts(), self->deps_.providers->All());
