@@ -38,9 +38,13 @@ std::string ValueCases(const std::vector<CommandInfo>& commands) {
   for (const CommandInfo& command : commands) {
     for (const CommandInfo::Option& option : command.options) {
       if (!option.takes_value) continue;
-      const std::string names = absl::StrJoin(option.names, "|");
-      if (std::find(seen.begin(), seen.end(), names) != seen.end()) continue;
-      seen.push_back(names);
+      std::vector<std::string> fresh;
+      for (const std::string& name : option.names) {
+        if (std::find(seen.begin(), seen.end(), name) == seen.end()) fresh.push_back(name);
+      }
+      if (fresh.empty()) continue;
+      seen.insert(seen.end(), fresh.begin(), fresh.end());
+      const std::string names = absl::StrJoin(fresh, "|");
       if (option.choices.empty()) {
         others.push_back(names);
       } else {

@@ -7,6 +7,7 @@
 #include "common/status/status.h"
 #include "keysphere/v1/key_providers.grpc.pb.h"
 #include "tools/keysphere/commands.h"
+#include "tools/keysphere/provider_request.h"
 #include "tools/keysphere/secret.h"
 #include "tools/keysphere/session.h"
 
@@ -63,11 +64,8 @@ void AddCreate(Command* group) {
   command.YesNo(&args->tpm_required, "tpm-required",
                 "only hosts with a TPM 2.0 may hold its key (the default)");
   command.Run([args](Session* session) -> absl::Status {
-    v1::CreateKeyProviderRequest request;
-    request.set_name(args->name);
-    request.set_key_id(args->key_id);
-    // S24: the box that the product's user finds ticked.
-    request.mutable_constraints()->set_tpm_required(args->tpm_required.value_or(true));
+    v1::CreateKeyProviderRequest request =
+        NewCreateRequest(args->name, args->key_id, args->tpm_required);
     KS_ASSIGN_OR_RETURN(
         const v1::KeyProvider provider,
         session->Ask<Providers>(&Stub::async::CreateKeyProvider, std::move(request)));
