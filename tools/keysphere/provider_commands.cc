@@ -1,3 +1,5 @@
+#include <poll.h>
+
 #include <memory>
 #include <string>
 #include <utility>
@@ -199,6 +201,28 @@ absl::Status Download(Session* session, const Session::ChannelPtr& channel,
   return status::Error(v1::REASON_TOO_LARGE, "the bundle is larger than 64 KiB");
 }
 
+// The vCenter notes a backup when it knows that its client got everything (S2): a moment after the
+// client knows.
+absl::StatusOr<v1::KeyProvider> WaitUntilBackedUp(Session* session,
+                                                  const Session::ChannelPtr& channel,
+                                                  const std::string& name) {
+  constexpr int kPauseMilliseconds = 20;
+  constexpr int kTries = 500;  // ten seconds
+  v1::GetKeyProviderRequest request;
+  request.set_name(name);
+  for (int i = 0; i < kTries; ++i) {
+    KS_ASSIGN_OR_RETURN(v1::KeyProvider provider,
+                        session->AskAt<Providers>(channel, &Stub::async::GetKeyProvider, request));
+    if (provider.native_info().has_backup()) return provider;
+    poll(nullptr, 0, kPauseMilliseconds);
+  }
+  return status::Error(v1::REASON_DEADLINE_EXCEEDED,
+                       absl::StrCat("the bundle is here, but the vCenter does not take ",
+                                    status::Quote(name), " for backed up"))
+      .Object("provider", name)
+      .NextStep("Export it again.");
+}
+
 void AddExport(Command* group) {
   struct Args {
     std::string name;
@@ -235,10 +259,8 @@ void AddExport(Command* group) {
     if (!password.has_value()) {
       session->err() << "warning: the bundle has no password: whoever has the file has the key\n";
     }
-    v1::GetKeyProviderRequest get;
-    get.set_name(args->name);
     KS_ASSIGN_OR_RETURN(const v1::KeyProvider provider,
-                        session->AskAt<Providers>(channel, &Stub::async::GetKeyProvider, get));
+                        WaitUntilBackedUp(session, channel, args->name));
     return session->Show(provider, [&](const v1::KeyProvider&) {
       session->out() << "wrote " << args->file << " (" << bundle.size() << " bytes); " << args->name
                      << " is backed up\n";
