@@ -26,13 +26,19 @@ std::string Below(const std::string& dir, const std::string& path) {
 
 }  // namespace
 
-// gRPC may ask for the time on its own threads until the program has ended: the clock stays.
 Session::Session(const Environment* environment, const GlobalOptions* globals)
-    : environment_(environment), globals_(globals), clock_(new clock::SystemClock()) {}
+    : environment_(environment), globals_(globals) {}
 
 Session::~Session() = default;
 
-absl::Time Session::Now() const { return clock_->Now(); }
+clock::Clock* Session::clock() {
+  // Its thread would take the signals for which `up` waits; `up` asks nobody for the time. gRPC may
+  // ask on its own threads until the program has ended: the clock stays.
+  if (clock_ == nullptr) clock_ = new clock::SystemClock();
+  return clock_;
+}
+
+absl::Time Session::Now() { return clock()->Now(); }
 
 absl::Status Session::PrintJson(const google::protobuf::Message& message) {
   KS_ASSIGN_OR_RETURN(const std::string text, ToJson(message));
@@ -114,7 +120,7 @@ absl::StatusOr<Session::ChannelPtr> Session::Dial(const Peer& peer) {
       absl::StrCat(absl::StartsWith(peer.address, "[") ? "ipv6:" : "ipv4:", peer.address);
   KS_ASSIGN_OR_RETURN(options.peer, identity::Identity::Parse(peer.spiffe_id));
   KS_ASSIGN_OR_RETURN(options.credentials, identity::Credentials::Load(files));
-  options.clock = clock_;
+  options.clock = clock();
   options.authority = peer.authority;
   options.unreachable = peer.unreachable;
   return rpc::Channel::Create(std::move(options));

@@ -64,7 +64,7 @@ class Session {
   std::ostream& out() const { return *environment_->out; }
   std::ostream& err() const { return *environment_->err; }
   bool json() const { return globals_->output == "json"; }
-  absl::Time Now() const;
+  absl::Time Now();
 
   // The folder of the cluster meant: --dir, KEYSPHERE_DIR, or the newest that runs. NOT_FOUND.
   absl::StatusOr<std::string> ClusterDir();
@@ -175,13 +175,14 @@ class Session {
     v1::Reason unreachable = v1::REASON_UNREACHABLE;
   };
   absl::StatusOr<ChannelPtr> Dial(const Peer& peer);
+  clock::Clock* clock();
   absl::StatusOr<identity::CredentialFiles> CredentialFiles();
   absl::StatusOr<Peer> ServerPeer();
   static Peer PeerOf(const sim::v1::SimulatedProcess& process);
 
   const Environment* const environment_;
   const GlobalOptions* const globals_;
-  clock::Clock* const clock_;
+  clock::Clock* clock_ = nullptr;  // made when first asked
   absl::optional<sim::v1::SimulatedCluster> cluster_;
 };
 

@@ -20,7 +20,8 @@ absl::StatusOr<std::string> FindProgram(const std::string& folder, const std::st
 // this process end the simulator instead.
 class SimulatorProcess {
  public:
-  // Starts it. `detached`: it survives this process and its terminal.
+  // Starts it; this process must have no other thread. `detached`: it survives this process and its
+  // terminal.
   static absl::StatusOr<std::unique_ptr<SimulatorProcess>> Start(
       const std::vector<std::string>& command, bool detached);
   ~SimulatorProcess();
