@@ -108,7 +108,11 @@ void HostWatcher::OnKeyReport(const std::string& host, const host::v1::KeyReport
 void HostWatcher::TellLock(const std::string& host, const v1::Vm& vm) {
   const std::string object = VmObject(vm);
   const bool shows = alarms_->Shows(kVmLocked, object);
-  if (vm.lock_state() == v1::LOCK_STATE_LOCKED && !shows) {
+  if (vm.lock_state() == v1::LOCK_STATE_LOCKED) {
+    std::set<std::string>& hosts = locked_on_[object];
+    const bool is_another = !hosts.empty() && hosts.count(host) == 0;
+    hosts.insert(host);
+    if (shows && !is_another) return;
     v1::Event event;
     event.set_type(LockEvent(vm.lock().cause()));
     event.set_object(object);
@@ -123,10 +127,23 @@ void HostWatcher::TellLock(const std::string& host, const v1::Vm& vm) {
     alarms_->Raise(kVmLocked, object, v1::Alarm::SEVERITY_RED, vm.lock().summary(), revision);
   }
   if (vm.lock_state() == v1::LOCK_STATE_UNLOCKED && shows) {
+    const auto it = locked_on_.find(object);
+    // What shows since before this process began may be this VM's.
+    const bool was_locked = it == locked_on_.end() || it->second.count(host) != 0;
+    if (!was_locked) return;
     Append(events::kVmUnlocked, object, absl::StrCat("Virtual machine ", vm.name(), " is unlocked"),
            host);
-    alarms_->Clear(kVmLocked, object);
+    if (EndLock(host, object)) alarms_->Clear(kVmLocked, object);
   }
+}
+
+bool HostWatcher::EndLock(const std::string& host, const std::string& object) {
+  const auto it = locked_on_.find(object);
+  if (it == locked_on_.end()) return true;
+  it->second.erase(host);
+  if (!it->second.empty()) return false;
+  locked_on_.erase(it);
+  return true;
 }
 
 void HostWatcher::OnVm(const std::string& host, const v1::Vm* before, const v1::Vm& now) {
@@ -144,7 +161,7 @@ void HostWatcher::OnVmGone(const std::string& host, const v1::Vm& before) {
   Append(events::kVmRemoved, VmObject(before),
          absl::StrCat("Virtual machine ", before.name(), " is no longer registered on ", host),
          host);
-  alarms_->Clear(kVmLocked, VmObject(before));
+  if (EndLock(host, VmObject(before))) alarms_->Clear(kVmLocked, VmObject(before));
   Changed();
 }
 

@@ -2,6 +2,8 @@
 #define KEYSPHERE_CONTROLLER_ALARMS_HOST_WATCHER_H_
 
 #include <functional>
+#include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -23,7 +25,15 @@ class HostWatcher : public hosts::HostObserver {
   // Called after each change: who waits for a state looks again.
   void OnAnyChange(std::function<void()> listener) { listeners_.push_back(std::move(listener)); }
 
+  // Called where a host has lost its host key.
+  void OnKeyLost(std::function<void(const std::string&)> listener) {
+    key_lost_ = std::move(listener);
+  }
+
   void OnHostConnected(const std::string& host) override;
+  void OnHostKeyLost(const std::string& host) override {
+    if (key_lost_) key_lost_(host);
+  }
   void OnHostLost(const std::string& host, absl::string_view why) override;
   void OnHostStatus(const std::string& host,
                     const host::v1::GetHostStatusResponse& status) override;
@@ -37,12 +47,17 @@ class HostWatcher : public hosts::HostObserver {
   int64_t Append(absl::string_view type, absl::string_view object, absl::string_view message,
                  const std::string& host);
   void TellLock(const std::string& host, const v1::Vm& vm);
+  // The VM on `host` is locked no more. True: nor is another of its name.
+  bool EndLock(const std::string& host, const std::string& object);
   void Changed() const;
 
   events::EventLog* const events_;
   Alarms* const alarms_;
   inventory::Inventory* const inventory_;
   std::vector<std::function<void()>> listeners_;
+  std::function<void(const std::string&)> key_lost_;
+  // Hosts on which a VM of the name is locked: two hosts may each have one.
+  std::map<std::string, std::set<std::string>> locked_on_;
 };
 
 }  // namespace keysphere::controller::alarms

@@ -163,6 +163,27 @@ void HostEncryption::ConfigureCryptoKey(const access::Caller& caller,
       });
 }
 
+void HostEncryption::RestoreHostKey(const std::string& name) {
+  const absl::StatusOr<Session> found = hosts_->Connected(name);
+  if (!found.ok()) return;
+  const Session host = *found;
+  if (host->status().crypto_state() != v1::CRYPTO_STATE_INCAPABLE) return;
+  v1::CryptoKeyId key = host->status().host_key();
+  if (key.key_id().empty() || !readiness_->Knows(key.provider_id())) {
+    if (!options_->Boolean(options::kNewHostKeyIfMissing)) return;
+    const absl::StatusOr<std::string> provider = readiness_->Choose({}, host->Facts().cluster);
+    if (!provider.ok()) return;
+    key = readiness_->NewKey(*provider);
+  }
+  readiness_->EnsureKey(host, key.provider_id(), [this, host, key](const absl::Status& has_key) {
+    if (!has_key.ok()) return;
+    readiness_->MakeSafe(host, key, [this, host, key](const absl::Status& safe) {
+      if (!safe.ok()) return;
+      Audit(events_, access::Caller(), "RestoreHostKey", HostObject(*host), key, {}, host->name());
+    });
+  });
+}
+
 void HostEncryption::UnlockAll(const access::Caller& caller, Session host,
                                const v1::CryptoKeyId& key,
                                status::Callback<v1::ConfigureCryptoKeyResponse> done) {

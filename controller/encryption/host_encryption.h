@@ -11,6 +11,7 @@
 #include "controller/encryption/host_readiness.h"
 #include "controller/events/event_log.h"
 #include "controller/hosts/hosts.h"
+#include "controller/options/options.h"
 #include "keysphere/v1/inventory.pb.h"
 
 namespace keysphere::controller::encryption {
@@ -20,8 +21,13 @@ namespace keysphere::controller::encryption {
 class HostEncryption {
  public:
   HostEncryption(access::Access* access, hosts::Hosts* hosts, HostReadiness* readiness,
-                 events::EventLog* events, alarms::Alarms* alarms)
-      : access_(access), hosts_(hosts), readiness_(readiness), events_(events), alarms_(alarms) {}
+                 events::EventLog* events, alarms::Alarms* alarms, options::Options* options)
+      : access_(access),
+        hosts_(hosts),
+        readiness_(readiness),
+        events_(events),
+        alarms_(alarms),
+        options_(options) {}
 
   void PrepareCrypto(const access::Caller& caller, const v1::PrepareCryptoRequest& request,
                      status::Callback<v1::Host> done);
@@ -36,6 +42,11 @@ class HostEncryption {
   void ConfigureCryptoKey(const access::Caller& caller,
                           const v1::ConfigureCryptoKeyRequest& request,
                           status::Callback<v1::ConfigureCryptoKeyResponse> done);
+
+  // A host that was safe booted without its host key: gives it the old one or, with
+  // vpxd.hostkey.newIfMissing, a new one of the effective default. Where neither can be had it
+  // stays incapable until ConfigureCryptoKey (S104, S150).
+  void RestoreHostKey(const std::string& host);
 
  private:
   using Session = std::shared_ptr<hosts::HostSession>;
@@ -53,6 +64,7 @@ class HostEncryption {
   HostReadiness* const readiness_;
   events::EventLog* const events_;
   alarms::Alarms* const alarms_;
+  options::Options* const options_;
 };
 
 }  // namespace keysphere::controller::encryption

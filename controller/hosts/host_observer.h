@@ -24,6 +24,8 @@ class HostObserver {
   // `before` is nullptr for a VM that was not known.
   virtual void OnVm(const std::string& host, const v1::Vm* before, const v1::Vm& now) = 0;
   virtual void OnVmGone(const std::string& host, const v1::Vm& before) = 0;
+  // The host was safe, has booted without its host key, and its first sync has ended (S150).
+  virtual void OnHostKeyLost(const std::string& /*host*/) {}
   // A pass took these providers from the host.
   virtual void OnPurged(const std::string& host, const host::v1::GetHostStatusResponse& status,
                         const host::v1::ApplyKeysResponse& result) = 0;

@@ -138,6 +138,9 @@ void HostSession::OnAttached(host::v1::AttachResponse response, status::DoneCall
   }
   state_ = v1::CONNECTION_STATE_CONNECTED;
   deps_.observer->OnHostConnected(name_);
+  const inventory::HostRecord* const record = deps_.inventory->FindHost(name_);
+  const bool key_lost = record != nullptr && record->last_crypto_state() == v1::CRYPTO_STATE_SAFE &&
+                        response.status().crypto_state() == v1::CRYPTO_STATE_INCAPABLE;
   TakeStatus(response.status());
   TakeKeys(response.keys());
   snapshot_taken_ = false;
@@ -151,7 +154,8 @@ void HostSession::OnAttached(host::v1::AttachResponse response, status::DoneCall
     });
   });
   // Keys travel at once and nothing is removed: a reboot, outage or move ends no key (S132).
-  Sync(SyncKind::kAdd, [self = shared_from_this()](absl::StatusOr<SyncResult>) {
+  Sync(SyncKind::kAdd, [self = shared_from_this(), key_lost](absl::StatusOr<SyncResult>) {
+    if (key_lost && self->connected()) self->deps_.observer->OnHostKeyLost(self->name_);
     if (self->snapshot_taken_) self->FinishAttachWaiters(absl::OkStatus());
   });
 }

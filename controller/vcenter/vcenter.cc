@@ -62,7 +62,11 @@ absl::StatusOr<std::unique_ptr<VCenter>> VCenter::Create(Options options, Deps d
   v.readiness_ = std::make_unique<encryption::HostReadiness>(v.access_.get(), v.providers_.get(),
                                                              v.hosts_.get(), deps.random);
   v.host_encryption_ = std::make_unique<encryption::HostEncryption>(
-      v.access_.get(), v.hosts_.get(), v.readiness_.get(), v.events_.get(), v.alarms_.get());
+      v.access_.get(), v.hosts_.get(), v.readiness_.get(), v.events_.get(), v.alarms_.get(),
+      v.options_.get());
+  v.host_watcher_->OnKeyLost([encryption = v.host_encryption_.get()](const std::string& host) {
+    encryption->RestoreHostKey(host);
+  });
   encryption::VmEncryption::Deps vm_deps;
   vm_deps.access = v.access_.get();
   vm_deps.hosts = v.hosts_.get();

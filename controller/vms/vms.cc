@@ -86,9 +86,40 @@ void Vms::RegisterVm(const access::Caller& caller, const v1::RegisterVmRequest& 
             (*event.mutable_arguments())["host"] = host->name();
             events_->Append(std::move(event));
           }
-          done(std::move(vm));
+          if (!vm.ok()) return done(std::move(vm));
+          EnableFor(caller, host, *std::move(vm), std::move(done));
         }));
   });
+}
+
+void Vms::EnableFor(const access::Caller& caller, Session host, v1::Vm vm,
+                    status::Callback<v1::Vm> done) {
+  const std::string provider = vm.key_id().provider_id();
+  if (provider.empty() || host->status().crypto_state() == v1::CRYPTO_STATE_SAFE) {
+    return done(std::move(vm));
+  }
+  if (!access_->Has(caller, access::kRegisterHost)) {
+    v1::UnregisterVmRequest request;
+    request.set_vm(vm.name());
+    request.set_host(host->name());
+    return UnregisterVm(
+        caller, request,
+        [host, done = std::move(done)](absl::StatusOr<v1::UnregisterVmResponse>) mutable {
+          done(status::Error(v1::REASON_HOST_NOT_SAFE,
+                             absl::StrCat("encryption mode of host ", status::Quote(host->name()),
+                                          " is off and the caller may not switch it on"))
+                   .Object("host", host->name())
+                   .NextStep("Ask somebody with Cryptographer.RegisterHost to enable it."));
+        });
+  }
+  if (!readiness_->Knows(provider)) return done(std::move(vm));
+  readiness_->EnsureReady(
+      caller, host, provider,
+      [host, vm = std::move(vm), done = std::move(done)](const absl::Status&) mutable {
+        // A VM whose key cannot be had here is registered all the same, locked.
+        const auto it = host->vms().find(vm.name());
+        done(it == host->vms().end() ? std::move(vm) : it->second.vm());
+      });
 }
 
 void Vms::UnregisterVm(const access::Caller&, const v1::UnregisterVmRequest& request,

@@ -57,6 +57,10 @@ class Vms {
                                                    const std::string& host) const;
   // Takes the host's answer into the cache, on the strand, and hands it on.
   status::Callback<host::v1::HostVm> Taking(Session host, status::Callback<v1::Vm> done);
+  // An encrypted VM came to a host that is not safe: the host is enabled if the caller may do that
+  // and the VM's key can be had; a caller who may not hears HOST_NOT_SAFE and the VM goes (S151).
+  void EnableFor(const access::Caller& caller, Session host, v1::Vm vm,
+                 status::Callback<v1::Vm> done);
   // Brings what the host lacks; what it may not have shows when the host does the work.
   void BringKeys(Session host, absl::AnyInvocable<void()> then);
   // What the host said, with what this vCenter knows of the cause (S154).
