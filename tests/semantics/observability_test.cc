@@ -1,0 +1,227 @@
+// H. Detail: audit and observability.
+#include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "common/crypto/bundle.h"
+#include "tests/semantics/stage.h"
+
+namespace keysphere::tests {
+namespace {
+
+using controller::alarms::Alarms;
+using controller::alarms::kHostRequiresEncryption;
+using controller::alarms::kNotBackedUp;
+using controller::alarms::kVmLocked;
+namespace events = controller::events;
+
+class ObservabilityTest : public Stage {};
+
+TEST_F(ObservabilityTest, S87_ACryptoOperationLeavesAnAuditEvent) {
+  UseNkp();
+  ASSERT_THAT(a.CreateVm("esx-1", "web"), IsOk());
+  ASSERT_THAT(a.EncryptVm("web"), IsOk());
+  const std::string key = a.Vm("web").key_id().key_id();
+  const auto audit = [this](const std::string& object) {
+    return a.Events(events::kCryptoOperation, object);
+  };
+  ASSERT_THAT(audit("vm/web"), SizeIs(1));
+  const v1::Event encrypt = audit("vm/web")[0];
+  EXPECT_EQ(encrypt.user(), "administrator");
+  EXPECT_EQ(encrypt.time().seconds(), absl::ToUnixSeconds(cluster.executor().Now()));
+  EXPECT_EQ(encrypt.arguments().at("operation"), "EncryptVm");
+  EXPECT_EQ(encrypt.arguments().at("key_id"), key);
+  EXPECT_EQ(encrypt.arguments().at("provider"), "nkp");
+
+  ASSERT_THAT(a.DecryptVm("web"), IsOk());
+  ASSERT_THAT(audit("vm/web"), SizeIs(2));
+  EXPECT_EQ(audit("vm/web")[1].arguments().at("old_key_id"), key);
+  ASSERT_THAT(a.ConfigureCryptoKey("esx-1"), IsOk());
+  EXPECT_THAT(audit("host/esx-1"), Not(IsEmpty()));
+  EXPECT_THAT(audit("provider/nkp"), Not(IsEmpty()));
+  // What was refused was not done.
+  const size_t before = audit("").size();
+  EXPECT_FALSE(a.DecryptVm("web").ok());
+  EXPECT_THAT(audit(""), SizeIs(before));
+}
+
+TEST_F(ObservabilityTest, S88_AMissingBackupIsToldAgainEveryDay) {
+  ASSERT_THAT(a.CreateNkp("nkp"), IsOk());
+  const auto told = [this] { return a.Events(events::kNotBackedUp + std::string(""), "").size(); };
+  cluster.Advance(absl::Hours(24));
+  EXPECT_TRUE(a.Shows(kNotBackedUp, "provider/nkp"));
+  const size_t first = told();
+  EXPECT_GE(first, 1u);
+  v1::AcknowledgeAlarmRequest acknowledge;
+  acknowledge.set_name(kNotBackedUp);
+  acknowledge.set_object("provider/nkp");
+  ASSERT_THAT(a.Call(&VCenter::alarms, &Alarms::AcknowledgeAlarm, acknowledge), IsOk());
+  EXPECT_TRUE(a.Alarms("provider/nkp")[0].acknowledged());
+
+  cluster.Advance(absl::Hours(24));
+  EXPECT_GT(told(), first);
+  EXPECT_FALSE(a.Alarms("provider/nkp")[0].acknowledged());
+  EXPECT_THAT(a.Events(events::kAllBackedUp), IsEmpty());
+  ASSERT_THAT(a.BackUp("nkp"), IsOk());
+  EXPECT_FALSE(a.Shows(kNotBackedUp, "provider/nkp"));
+  EXPECT_THAT(a.Events(events::kAllBackedUp), SizeIs(1));
+  const size_t last = told();
+  cluster.Advance(absl::Hours(72));
+  EXPECT_EQ(told(), last);
+}
+
+TEST_F(ObservabilityTest, S89_LocksAndUnlocksAreToldOnceWithTheirCause) {
+  const std::string bundle = UseNkpWithBundle();
+  MakeVm("web", /*running=*/false);
+  ASSERT_THAT(a.DeleteProvider("nkp"), IsOk());
+  Tick();
+  const auto locked = a.Events("com.vmware.vc.vm.Crypto.VMLocked", "vm/web");
+  EXPECT_THAT(TypesOf(locked), ElementsAre(events::kVmLockedKeyMissingOnHost));
+  EXPECT_TRUE(a.Shows(kVmLocked, "vm/web"));
+  Tick();
+  EXPECT_THAT(a.Events("com.vmware.vc.vm.Crypto.VMLocked", "vm/web"), SizeIs(1));
+
+  ASSERT_THAT(a.Import(bundle), IsOk());
+  ASSERT_THAT(a.ConfigureCryptoKey("esx-1"), IsOk());
+  EXPECT_THAT(a.Events(events::kVmUnlocked, "vm/web"), SizeIs(1));
+  EXPECT_FALSE(a.Shows(kVmLocked, "vm/web"));
+}
+
+TEST_F(ObservabilityTest, S89_EveryNativeCauseIsKeyMissingOnHost) {
+  UseNkp();
+  MakeVm("web", /*running=*/false);
+  // Provider absent: above. Another key under its name:
+  ASSERT_THAT(b.CreateUsableNkp("nkp"), IsOk());
+  MoveToB();
+  Tick();
+  EXPECT_THAT(TypesOf(b.Events("com.vmware.vc.vm.Crypto.VMLocked", "vm/web")),
+              ElementsAre(events::kVmLockedKeyMissingOnHost));
+  // Not entitled:
+  ASSERT_THAT(a.CreateUsableNkp("strict", /*tpm_required=*/true), IsOk());
+  AddHostToA("esx-2");
+  AddHostToA("esx-none", TpmVersion::kNone);
+  MakeVm("db", /*running=*/false, "esx-2", "strict");
+  ASSERT_THAT(a.Unregister("db"), IsOk());
+  ASSERT_THAT(a.Register("esx-none", "db"), IsOk());
+  const auto told = a.Events("com.vmware.vc.vm.Crypto.VMLocked", "vm/db");
+  EXPECT_THAT(TypesOf(told), ElementsAre(events::kVmLockedKeyMissingOnHost));
+  EXPECT_EQ(told[0].arguments().at("reason"), "REASON_TPM_REQUIRED");
+}
+
+TEST_F(ObservabilityTest, S89_ALockThatCameWhileTheControllerWasAwayIsToldOnReconnect) {
+  UseNkp();
+  MakeVm("web", /*running=*/false);
+  ASSERT_THAT(a.Unregister("web"), IsOk());
+  HostNode& esx2 = cluster.AddHost("esx-2");
+  ASSERT_THAT(b.AddHost("esx-2", "cluster-b"), IsOk());
+  b.Crash();
+  ASSERT_THAT(esx2.Register("web"), IsOk());
+  ASSERT_EQ(esx2.Vm("web").lock_state(), v1::LOCK_STATE_LOCKED);
+  ASSERT_THAT(b.Start(), IsOk());
+  cluster.Advance(absl::Seconds(1));
+  EXPECT_THAT(b.Events(events::kVmLockedKeyMissingOnHost, "vm/web"), SizeIs(1));
+  EXPECT_TRUE(b.Shows(kVmLocked, "vm/web"));
+  // And only once.
+  b.Crash();
+  ASSERT_THAT(b.Start(), IsOk());
+  cluster.Advance(absl::Seconds(1));
+  EXPECT_THAT(b.Events(events::kVmLockedKeyMissingOnHost, "vm/web"), SizeIs(1));
+  // The alarm ends with the registration.
+  ASSERT_THAT(b.Unregister("web"), IsOk());
+  EXPECT_FALSE(b.Shows(kVmLocked, "vm/web"));
+}
+
+TEST_F(ObservabilityTest, S89_VmsOfOneNameOnTwoHostsDoNotAnswerForEachOther) {
+  UseNkp();
+  MakeVm("web", /*running=*/false);
+  ASSERT_THAT(a.Unregister("web"), IsOk());
+  AddHostToA("esx-2");
+  ASSERT_THAT(a.Register("esx-2", "web"), IsOk());
+  HostNode& lone = cluster.AddHost("esx-lone");
+  ASSERT_THAT(a.AddHost("esx-lone", ""), IsOk());
+  ASSERT_THAT(a.Register("esx-lone", "web"), IsOk());
+  ASSERT_EQ(lone.Vm("web").lock_state(), v1::LOCK_STATE_LOCKED);
+  EXPECT_THAT(a.Events(events::kVmLockedKeyMissingOnHost), SizeIs(1));
+  // The other one of that name runs and stops, unlocked.
+  v1::PowerOnVmRequest request;
+  request.set_vm("web");
+  request.set_host("esx-2");
+  ASSERT_THAT(a.Call(&VCenter::vms, &controller::vms::Vms::PowerOnVm, request), IsOk());
+  EXPECT_THAT(a.Events(events::kVmUnlocked), IsEmpty());
+}
+
+TEST_F(ObservabilityTest, S90_AHostThatCannotHaveItsKeyRequiresEncryptionMode) {
+  UseNkp();
+  MakeVm("web", /*running=*/false);
+  ASSERT_THAT(a.DeleteProvider("nkp"), IsOk());
+  Tick();
+  EXPECT_THAT(a.Events("com.vmware.vc.host.Crypto.ReqEnable", "host/esx-1"), Not(IsEmpty()));
+  EXPECT_TRUE(a.Shows(kHostRequiresEncryption, "host/esx-1"));
+}
+
+TEST_F(ObservabilityTest, S91_EncryptionModeOnAndOffAreTold) {
+  UseNkp();
+  ASSERT_THAT(a.ConfigureCryptoKey("esx-1"), IsOk());
+  EXPECT_THAT(a.Events(events::kHostCryptoEnabled, "host/esx-1"), SizeIs(1));
+  EXPECT_THAT(a.Events(events::kHostCryptoDisabled, "host/esx-1"), IsEmpty());
+  v1::DisableCryptoRequest request;
+  request.set_host("esx-1");
+  ASSERT_THAT(a.Call(&VCenter::host_encryption,
+                     &controller::encryption::HostEncryption::DisableCrypto, request),
+              IsOk());
+  EXPECT_THAT(a.Events(events::kHostCryptoDisabled, "host/esx-1"), SizeIs(1));
+  ASSERT_THAT(esx1.Reboot(), IsOk());
+  cluster.Advance(absl::Minutes(1));
+  EXPECT_THAT(a.Events(events::kHostCryptoDisabled, "host/esx-1"), SizeIs(1));
+  EXPECT_THAT(a.Events(events::kHostCryptoEnabled, "host/esx-1"), SizeIs(1));
+}
+
+// A whole story is played; then all that anybody can read of it is searched for its secrets.
+TEST_F(ObservabilityTest, S146_NoSecretIsInEventsAlarmsLogsTasksOrAnswers) {
+  const std::string password = "correct horse battery staple";
+  std::string kdk;
+  for (int i = 0; i < 32; ++i) kdk += static_cast<char>('A' + i * 7 % 58);
+  v1::CreateKeyProviderRequest create;
+  create.set_name("nkp");
+  create.set_key_derivation_key(kdk);
+  ASSERT_THAT(
+      a.Call(&VCenter::providers, &controller::providers::Providers::CreateKeyProvider, create),
+      IsOk());
+  const auto bundle = a.BackUp("nkp", password);
+  ASSERT_THAT(bundle, IsOk());
+  ASSERT_THAT(a.SetDefault("nkp"), IsOk());
+  MakeVm("web", /*running=*/false);
+  const absl::Status wrong = b.Import(*bundle, password + "!").status();
+  EXPECT_FALSE(wrong.ok());
+  MoveToB();
+  Tick();
+  const absl::Status locked = b.PowerOn("web");
+  ASSERT_THAT(b.Import(*bundle, password), IsOk());
+  ASSERT_THAT(b.ConfigureCryptoKey("esx-1", "nkp"), IsOk());
+
+  std::string seen = absl::StrCat(status::ToString(wrong), status::ToString(locked));
+  for (VCenterNode* vcenter : {&a, &b}) {
+    for (const v1::Event& event : vcenter->Events(""))
+      absl::StrAppend(&seen, event.SerializeAsString());
+    for (const v1::Alarm& alarm : vcenter->Alarms())
+      absl::StrAppend(&seen, alarm.SerializeAsString());
+    const auto tasks = vcenter->Call(&VCenter::tasks, &controller::tasks::Tasks::ListTasks,
+                                     v1::ListTasksRequest());
+    absl::StrAppend(
+        &seen, tasks->SerializeAsString(), vcenter->Provider("nkp")->SerializeAsString(),
+        vcenter->Host("esx-1").SerializeAsString(), vcenter->Vm("web").SerializeAsString());
+  }
+  for (const auto& entry : esx1.logger().entries()) {
+    absl::StrAppend(&seen, entry.event);
+    for (const auto& [key, value] : entry.fields) absl::StrAppend(&seen, key, value);
+  }
+  absl::StrAppend(&seen, esx1.Status().SerializeAsString());
+  ASSERT_THAT(seen, HasSubstr("nkp"));
+  for (const std::string& secret :
+       {kdk, kdk.substr(0, 16), kdk.substr(16), password, absl::BytesToHexString(kdk.substr(0, 16)),
+        absl::BytesToHexString(kdk.substr(16)), absl::Base64Escape(kdk).substr(0, 20)}) {
+    EXPECT_FALSE(absl::StrContains(seen, secret));
+  }
+}
+
+}  // namespace
+}  // namespace keysphere::tests
