@@ -14,6 +14,7 @@
 #include "controller/access/caller.h"
 #include "controller/hosts/hosts.h"
 #include "controller/providers/providers.h"
+#include "controller/remediation/desired_state.h"
 
 namespace keysphere::controller::encryption {
 
@@ -30,6 +31,11 @@ class HostReadiness {
   absl::StatusOr<std::string> Choose(const v1::CryptoKeyId& wanted,
                                      const std::string& cluster) const;
   bool Knows(absl::string_view provider) const { return providers_->Find(provider) != nullptr; }
+  // Whether this vCenter has the provider and the host may hold its key (S33).
+  bool MayHold(const hosts::HostSession& host, absl::string_view provider) const {
+    const providers::Provider* const known = providers_->Find(provider);
+    return known != nullptr && remediation::Entitlement(host.Facts(), *known).ok();
+  }
   // A new key of the provider: for a native one no more than a new input of the derivation (S35).
   v1::CryptoKeyId NewKey(const std::string& provider) const;
 
