@@ -390,6 +390,15 @@ TEST_F(HostsTest, S102_ConfigureCryptoKeyTakesTheHostsKeyElseTheClustersElseTheD
   EXPECT_THAT(a.ConfigureCryptoKey("esx-1"), HasReason(v1::REASON_NO_PERMISSION));
 }
 
+TEST_F(HostsTest, S102_AClustersKeyThatIsNotForTheHostIsPassedOver) {
+  HostNode& none = AddHostToA("esx-none", TpmVersion::kNone);
+  UseNkp();
+  ASSERT_THAT(a.CreateUsableNkp("strict", /*tpm_required=*/true), IsOk());
+  ASSERT_THAT(a.ConfigureCryptoKey("esx-1", "strict"), IsOk());
+  ASSERT_THAT(a.ConfigureCryptoKey("esx-none"), IsOk());
+  EXPECT_EQ(none.Status().host_key().provider_id(), "nkp");
+}
+
 TEST_F(HostsTest, S102_VmsWhoseKeysCannotBeHadAreListedWithTheirCauses) {
   const std::string bundle = UseNkpWithBundle();
   MakeVm("can", /*running=*/false);

@@ -1,0 +1,245 @@
+// Random operations and outages from a seed, against a small model of what must hold whatever
+// happens, and of where everything ends once all is healed.
+#include <map>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "common/random/random.h"
+#include "common/status/matchers.h"
+#include "controller/alarms/alarms.h"
+#include "gtest/gtest.h"
+#include "tests/cluster/in_process_cluster.h"
+
+namespace keysphere::tests {
+namespace {
+
+using hostagent::tpm::TpmVersion;
+using status::IsOk;
+
+constexpr int kSteps = 60;
+constexpr int kSeedsPerTest = 10;
+constexpr size_t kMaxVms = 6;
+
+bool IsLocked(const v1::Vm& vm) { return vm.lock_state() == v1::LOCK_STATE_LOCKED; }
+
+class World {
+ public:
+  explicit World(uint64_t seed) : random_(seed), cluster_(seed) {
+    for (const char* name : {"vcenter-a", "vcenter-b"}) {
+      vcenters_.push_back(&cluster_.AddVCenter(name));
+      EXPECT_THAT(vcenters_.back()->CreateCluster("cluster"), IsOk());
+    }
+    EXPECT_THAT(vcenters_[0]->CreateNkp("open"), IsOk());
+    EXPECT_THAT(vcenters_[0]->CreateNkp("strict", /*tpm_required=*/true), IsOk());
+    for (const char* provider : {"open", "strict"}) {
+      bundles_[provider] = vcenters_[0]->BackUp(provider).value_or("");
+      EXPECT_THAT(vcenters_[1]->Import(bundles_[provider]), IsOk());
+    }
+    for (VCenterNode* vcenter : vcenters_) EXPECT_THAT(vcenter->SetDefault("open"), IsOk());
+    for (const char* name : {"tpm-1", "tpm-2", "none"}) {
+      const bool none = std::string(name) == "none";
+      hosts_.push_back(&cluster_.AddHost(name, none ? TpmVersion::kNone : TpmVersion::k20));
+      owner_[name] = vcenters_[0];
+      EXPECT_THAT(vcenters_[0]->AddHost(name, "cluster"), IsOk());
+    }
+  }
+
+  // One operation. It may be refused: what must hold is in Check.
+  void Step() {
+    HostNode& host = *hosts_[random_.Below(hosts_.size())];
+    VCenterNode& vcenter = *owner_[host.name()];
+    const std::string provider = random_.Below(3) == 0 ? "strict" : "open";
+    const uint64_t what = random_.Below(12);
+    if (what <= 1) {
+      Create(vcenter, host, provider);
+    } else if (what <= 3) {
+      PowerOnAndWrite();
+    } else if (what == 4) {
+      PowerOff();
+    } else if (what == 5) {
+      KillOrBoot(host);
+    } else if (what == 6) {
+      CrashOrStart(vcenter);
+    } else if (what == 9) {
+      Move(host);
+    } else if (what == 11) {
+      cluster_.Advance(random_.Between(absl::Seconds(1), absl::Minutes(6)));
+    } else if (!vcenter.running()) {
+      return;
+    } else if (what == 7) {
+      vcenter.DeleteProvider(provider).IgnoreError();
+    } else if (what == 8) {
+      vcenter.Import(bundles_[provider]).status().IgnoreError();
+    } else {
+      vcenter.ConfigureCryptoKey(host.name()).status().IgnoreError();
+    }
+  }
+
+  // What holds at every moment.
+  void Check() {
+    for (HostNode* host : hosts_) {
+      if (!host->up()) continue;
+      if (host->name() == "none") {
+        // S25: without a TPM there can be the one key that wants none.
+        EXPECT_LE(host->Stats().held_keys(), 1);
+        EXPECT_FALSE(owner_["none"]->running() && owner_["none"]->Holds("none", "strict"));
+      }
+      for (const auto& [name, vm] : vms_) {
+        if (vm.host != host->name()) continue;
+        const v1::Vm now = host->Vm(name);
+        ASSERT_EQ(now.name(), name) << "a VM is lost";
+        EXPECT_EQ(now.power_state() == v1::POWER_STATE_ON, vm.running) << name;
+        EXPECT_EQ(now.key_id().provider_id(), vm.provider) << name;
+        if (!vm.running) continue;
+        EXPECT_FALSE(IsLocked(now)) << name;
+        EXPECT_EQ(host->Read(name, vm.data.size()).value_or("?"), vm.data) << name;
+      }
+    }
+  }
+
+  // All is brought back; then all must be well.
+  void HealAndCheck() {
+    for (VCenterNode* vcenter : vcenters_) {
+      if (!vcenter->running()) CrashOrStart(*vcenter);
+    }
+    for (HostNode* host : hosts_) {
+      if (!host->up()) KillOrBoot(*host);
+    }
+    cluster_.Advance(absl::Minutes(3));
+    for (VCenterNode* vcenter : vcenters_) {
+      for (const auto& [provider, bundle] : bundles_) {
+        if (vcenter->Provider(provider).ok()) continue;
+        EXPECT_THAT(vcenter->Import(bundle), IsOk());
+      }
+      EXPECT_THAT(vcenter->SetDefault("open"), IsOk());
+    }
+    cluster_.Advance(absl::Minutes(6));
+    for (HostNode* host : hosts_) {
+      VCenterNode& vcenter = *owner_[host->name()];
+      const v1::Host described = vcenter.Host(host->name());
+      EXPECT_EQ(described.connection_state(), v1::CONNECTION_STATE_CONNECTED) << host->name();
+      EXPECT_EQ(described.held_providers_size(), host->name() == "none" ? 1 : 2) << host->name();
+      EXPECT_EQ(described.collisions_size(), 0);
+      EXPECT_THAT(vcenter.ConfigureCryptoKey(host->name()), IsOk());
+    }
+    Check();
+    for (auto& [name, vm] : vms_) {
+      VCenterNode& vcenter = *owner_[vm.host];
+      EXPECT_FALSE(vcenter.Locked(name)) << name;
+      EXPECT_FALSE(vcenter.Shows(controller::alarms::kVmLocked, absl::StrCat("vm/", name)));
+      if (vm.running) continue;
+      EXPECT_THAT(vcenter.PowerOn(name), IsOk()) << name;
+      vm.running = true;
+    }
+    Check();
+  }
+
+ private:
+  struct Vm {
+    std::string host;
+    std::string provider;
+    std::string data;
+    bool running = false;
+  };
+
+  void Create(VCenterNode& vcenter, HostNode& host, const std::string& provider) {
+    if (vms_.size() == kMaxVms || !vcenter.running() || !host.up()) return;
+    const std::string name = absl::StrCat("vm-", ++last_vm_);
+    if (!vcenter.CreateEncryptedVm(host.name(), name, provider).ok()) return;
+    vms_[name] = {host.name(), provider, "", false};
+  }
+
+  void KillOrBoot(HostNode& host) {
+    if (!host.up()) {
+      EXPECT_THAT(host.Boot(), IsOk());
+      return;
+    }
+    host.Kill();
+    for (auto& [name, vm] : vms_) vm.running = vm.running && vm.host != host.name();
+    cluster_.Settle();
+  }
+
+  static void CrashOrStart(VCenterNode& vcenter) {
+    if (vcenter.running()) {
+      vcenter.Crash();
+    } else {
+      EXPECT_THAT(vcenter.Start(), IsOk());
+    }
+  }
+
+  // A VM of a host that is up; nullptr: there is none.
+  Vm* Choose(bool running, std::string* name) {
+    std::vector<std::string> names;
+    for (const auto& [vm_name, vm] : vms_) {
+      if (vm.running == running && cluster_.FindHost(vm.host)->up()) names.push_back(vm_name);
+    }
+    if (names.empty()) return nullptr;
+    *name = names[random_.Below(names.size())];
+    return &vms_[*name];
+  }
+
+  void PowerOnAndWrite() {
+    std::string name;
+    Vm* const vm = Choose(/*running=*/false, &name);
+    if (vm == nullptr) return;
+    HostNode& host = *cluster_.FindHost(vm->host);
+    VCenterNode& vcenter = *owner_[vm->host];
+    const bool locked = IsLocked(host.Vm(name));
+    const absl::Status on = vcenter.running() ? vcenter.PowerOn(name) : host.PowerOn(name);
+    EXPECT_FALSE(locked && on.ok()) << name;  // S72
+    if (!on.ok()) return;
+    vm->running = true;
+    EXPECT_EQ(host.Read(name, vm->data.size()).value_or("?"), vm->data) << name;
+    vm->data = absl::StrCat("data ", random_.Next(), " of ", name);
+    EXPECT_THAT(host.Write(name, vm->data), IsOk());
+  }
+
+  void PowerOff() {
+    std::string name;
+    Vm* const vm = Choose(/*running=*/true, &name);
+    if (vm == nullptr) return;
+    HostNode& host = *cluster_.FindHost(vm->host);
+    EXPECT_THAT(host.PowerOff(name), IsOk());
+    vm->running = false;
+    EXPECT_FALSE(IsLocked(host.Vm(name))) << "a power-off judges nothing (S67)";
+  }
+
+  void Move(HostNode& host) {
+    VCenterNode* const from = owner_[host.name()];
+    VCenterNode* const to = from == vcenters_[0] ? vcenters_[1] : vcenters_[0];
+    if (!to->running() || !host.up()) return;
+    if (to->AddHost(host.name(), "cluster", /*force=*/true).ok()) owner_[host.name()] = to;
+  }
+
+  random::SeededRandom random_;
+  InProcessCluster cluster_;
+  std::vector<VCenterNode*> vcenters_;
+  std::vector<HostNode*> hosts_;
+  std::map<std::string, VCenterNode*> owner_;
+  std::map<std::string, std::string> bundles_;
+  std::map<std::string, Vm> vms_;
+  int last_vm_ = 0;
+};
+
+class RandomOperationsTest : public ::testing::TestWithParam<int> {};
+
+TEST_P(RandomOperationsTest, NothingIsLostAndAllConverges) {
+  for (int i = 0; i < kSeedsPerTest; ++i) {
+    const int seed = GetParam() * kSeedsPerTest + i;
+    SCOPED_TRACE(absl::StrCat("seed ", seed));
+    World world(static_cast<uint64_t>(seed));
+    for (int step = 0; step < kSteps && !HasFailure(); ++step) {
+      SCOPED_TRACE(absl::StrCat("step ", step));
+      world.Step();
+      world.Check();
+    }
+    if (!HasFailure()) world.HealAndCheck();
+    if (HasFailure()) return;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Seeds, RandomOperationsTest, ::testing::Range(0, 10));
+
+}  // namespace
+}  // namespace keysphere::tests
