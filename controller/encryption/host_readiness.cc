@@ -185,8 +185,14 @@ void HostReadiness::MakeClusterSafe(const HostSession& but, const std::string& p
   const auto one_done = [waiting, finish]() {
     if (--*waiting == 0) (*finish)();
   };
+  const providers::Provider* const found = providers_->Find(provider);
+  const host::v1::KeyEntry entry =
+      found == nullptr ? host::v1::KeyEntry() : remediation::EntryOf(*found);
   for (std::shared_ptr<HostSession>& host : hosts_->InCluster(but.Facts().cluster)) {
     if (host->name() == but.name() || !host->connected()) continue;
+    const bool ready =
+        host->status().crypto_state() == v1::CRYPTO_STATE_SAFE && Holds(*host, entry);
+    if (ready) continue;
     ++*waiting;
     EnsureKey(host, provider, [this, host, provider, one_done](absl::Status has_key) {
       if (!has_key.ok()) return one_done();

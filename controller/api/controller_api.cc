@@ -1,13 +1,13 @@
-#ifndef KEYSPHERE_CONTROLLER_API_CONTROLLER_API_H_
-#define KEYSPHERE_CONTROLLER_API_CONTROLLER_API_H_
+// The services Controller and Access over the domain.
+#include <memory>
+#include <utility>
 
-#include "common/rpc/gate.h"
 #include "controller/api/serve.h"
-#include "controller/vcenter/vcenter.h"
+#include "controller/api/services.h"
 #include "keysphere/v1/controller.grpc.pb.h"
 
-// The services Controller and Access over the domain.
 namespace keysphere::controller::api {
+namespace {
 
 class ControllerApi final : public v1::Controller::CallbackService {
  public:
@@ -95,6 +95,15 @@ class AccessApi final : public v1::Access::CallbackService {
   vcenter::VCenter* const vcenter_;
 };
 
-}  // namespace keysphere::controller::api
+}  // namespace
 
-#endif  // KEYSPHERE_CONTROLLER_API_CONTROLLER_API_H_
+Service MakeControllerApi(rpc::Gate* gate, vcenter::VCenter* vcenter) {
+  return Service{std::make_unique<ControllerApi>(gate, vcenter),
+                 v1::Controller::service_full_name()};
+}
+
+Service MakeAccessApi(rpc::Gate* gate, vcenter::VCenter* vcenter) {
+  return Service{std::make_unique<AccessApi>(gate, vcenter), v1::Access::service_full_name()};
+}
+
+}  // namespace keysphere::controller::api

@@ -1,13 +1,18 @@
-#ifndef KEYSPHERE_CONTROLLER_API_KEY_PROVIDERS_API_H_
-#define KEYSPHERE_CONTROLLER_API_KEY_PROVIDERS_API_H_
+// The service KeyProviders over the domain: a line a method.
+#include <openssl/crypto.h>
 
-#include "common/rpc/gate.h"
+#include <memory>
+#include <utility>
+
 #include "controller/api/serve.h"
-#include "controller/vcenter/vcenter.h"
+#include "controller/api/serve_watch.h"
+#include "controller/api/services.h"
 #include "keysphere/v1/key_providers.grpc.pb.h"
 
-// The service KeyProviders over the domain: a line a method.
 namespace keysphere::controller::api {
+namespace {
+
+constexpr size_t kChunkBytes = 16 << 10;
 
 class KeyProvidersApi final : public v1::KeyProviders::CallbackService {
  public:
@@ -75,6 +80,41 @@ class KeyProvidersApi final : public v1::KeyProviders::CallbackService {
   vcenter::VCenter* const vcenter_;
 };
 
-}  // namespace keysphere::controller::api
+grpc::ServerWriteReactor<v1::DownloadKeyProviderResponse>* KeyProvidersApi::DownloadKeyProvider(
+    grpc::CallbackServerContext* context, const v1::DownloadKeyProviderRequest* request) {
+  using Message = v1::DownloadKeyProviderResponse;
+  return ServeWatch<Message>(
+      gate_, vcenter_, KS_RPC_METHOD(v1::KeyProviders), context, request,
+      [vcenter = vcenter_](const access::Caller& caller, const v1::DownloadKeyProviderRequest& body,
+                           const SharedWriter<Message>& writer) -> std::function<void()> {
+        vcenter->providers().BeginDownload(
+            caller, body,
+            [vcenter, caller, name = body.name(), writer](absl::StatusOr<std::string> bundle) {
+              if (!bundle.ok()) return writer->Finish(bundle.status());
+              // Before anything is written, so that it hears of the end in any case.
+              writer->OnGone([vcenter, caller, name, writer]() {
+                vcenter->strand()->Post([vcenter, caller, name, complete = writer->Complete()]() {
+                  vcenter->providers().DownloadFinished(caller, name, complete,
+                                                        [](absl::Status) {});
+                });
+              });
+              for (size_t at = 0; at < bundle->size(); at += kChunkBytes) {
+                Message part;
+                part.set_chunk(bundle->substr(at, kChunkBytes));
+                writer->Write(std::move(part));
+              }
+              OPENSSL_cleanse(&(*bundle)[0], bundle->size());
+              writer->Finish(absl::OkStatus());
+            });
+        return nullptr;
+      });
+}
 
-#endif  // KEYSPHERE_CONTROLLER_API_KEY_PROVIDERS_API_H_
+}  // namespace
+
+Service MakeKeyProvidersApi(rpc::Gate* gate, vcenter::VCenter* vcenter) {
+  return Service{std::make_unique<KeyProvidersApi>(gate, vcenter),
+                 v1::KeyProviders::service_full_name()};
+}
+
+}  // namespace keysphere::controller::api

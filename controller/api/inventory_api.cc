@@ -1,13 +1,13 @@
-#ifndef KEYSPHERE_CONTROLLER_API_INVENTORY_API_H_
-#define KEYSPHERE_CONTROLLER_API_INVENTORY_API_H_
+// The services Clusters, Hosts and VirtualMachines over the domain: a line a method.
+#include <memory>
+#include <utility>
 
-#include "common/rpc/gate.h"
 #include "controller/api/serve.h"
-#include "controller/vcenter/vcenter.h"
+#include "controller/api/services.h"
 #include "keysphere/v1/inventory.grpc.pb.h"
 
-// The services Clusters, Hosts and VirtualMachines over the domain: a line a method.
 namespace keysphere::controller::api {
+namespace {
 
 class ClustersApi final : public v1::Clusters::CallbackService {
  public:
@@ -210,6 +210,19 @@ class VirtualMachinesApi final : public v1::VirtualMachines::CallbackService {
   vcenter::VCenter* const vcenter_;
 };
 
-}  // namespace keysphere::controller::api
+}  // namespace
 
-#endif  // KEYSPHERE_CONTROLLER_API_INVENTORY_API_H_
+Service MakeClustersApi(rpc::Gate* gate, vcenter::VCenter* vcenter) {
+  return Service{std::make_unique<ClustersApi>(gate, vcenter), v1::Clusters::service_full_name()};
+}
+
+Service MakeHostsApi(rpc::Gate* gate, vcenter::VCenter* vcenter) {
+  return Service{std::make_unique<HostsApi>(gate, vcenter), v1::Hosts::service_full_name()};
+}
+
+Service MakeVirtualMachinesApi(rpc::Gate* gate, vcenter::VCenter* vcenter) {
+  return Service{std::make_unique<VirtualMachinesApi>(gate, vcenter),
+                 v1::VirtualMachines::service_full_name()};
+}
+
+}  // namespace keysphere::controller::api

@@ -1,13 +1,13 @@
-#ifndef KEYSPHERE_CONTROLLER_API_CRYPTO_MANAGER_API_H_
-#define KEYSPHERE_CONTROLLER_API_CRYPTO_MANAGER_API_H_
+// The service CryptoManager over the domain.
+#include <memory>
+#include <utility>
 
-#include "common/rpc/gate.h"
 #include "controller/api/serve.h"
-#include "controller/vcenter/vcenter.h"
+#include "controller/api/services.h"
 #include "keysphere/v1/crypto_manager.grpc.pb.h"
 
-// The service CryptoManager over the domain.
 namespace keysphere::controller::api {
+namespace {
 
 class CryptoManagerApi final : public v1::CryptoManager::CallbackService {
  public:
@@ -31,6 +31,11 @@ class CryptoManagerApi final : public v1::CryptoManager::CallbackService {
   vcenter::VCenter* const vcenter_;
 };
 
-}  // namespace keysphere::controller::api
+}  // namespace
 
-#endif  // KEYSPHERE_CONTROLLER_API_CRYPTO_MANAGER_API_H_
+Service MakeCryptoManagerApi(rpc::Gate* gate, vcenter::VCenter* vcenter) {
+  return Service{std::make_unique<CryptoManagerApi>(gate, vcenter),
+                 v1::CryptoManager::service_full_name()};
+}
+
+}  // namespace keysphere::controller::api
