@@ -97,7 +97,7 @@ void Server::Drain(absl::Duration grace) {
   if (server_ == nullptr || drained_.exchange(true)) return;
   SetServing(false);
   gate_->BeginDrain();
-  // LINT-ALLOW(time): gRPC takes its deadline in its own time, and a drain is a matter of wall time.
+  // LINT-ALLOW(time): gRPC takes deadlines in its own time; a drain is a matter of wall time.
   server_->Shutdown(
       gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
                    gpr_time_from_millis(absl::ToInt64Milliseconds(grace), GPR_TIMESPAN)));

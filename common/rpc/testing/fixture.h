@@ -11,9 +11,9 @@
 #include "common/rpc/client.h"
 #include "common/rpc/server.h"
 #include "common/rpc/stream_handler.h"
+#include "common/rpc/testing/rpc_testing.grpc.pb.h"
 #include "common/rpc/unary_handler.h"
 #include "common/sync/mutex.h"
-#include "rpc_testing.grpc.pb.h"
 
 namespace keysphere::rpc::testing {
 
