@@ -20,7 +20,7 @@
 #include "common/rpc/server.h"
 #include "common/rpc/unary_handler.h"
 #include "common/status/status.h"
-#include "echo.grpc.pb.h"
+#include "tools/bench/echo.grpc.pb.h"
 
 namespace keysphere::bench {
 namespace {

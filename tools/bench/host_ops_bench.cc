@@ -17,7 +17,7 @@
 #include "common/crypto/secret_key.h"
 #include "common/rpc/grpc_init.h"
 #include "common/status/status.h"
-#include "echo.grpc.pb.h"
+#include "tools/bench/echo.grpc.pb.h"
 #include "tools/bench/lab.h"
 #include "tools/bench/load.h"
 #include "tools/bench/report.h"

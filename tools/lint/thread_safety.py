@@ -1,8 +1,8 @@
 """Checks the lock annotations of all C++ with clang, which reads them; g++ does not.
 
-Each .cc that includes common/sync, directly or not, is parsed once with -Wthread-safety. Its result
-is remembered by a hash of the file, of all our headers that it includes, and of the flags: what has
-not changed is not parsed again.
+Parsed with -Wthread-safety: each .cc that has to do with locks, and for each such header one .cc that
+includes it. The result is remembered by a hash of the file, of all our headers that it includes, and
+of the flags: what has not changed is not parsed again.
 """
 
 import argparse
@@ -15,6 +15,8 @@ import sys
 from typing import Dict, List, Optional, Set
 
 INCLUDE = re.compile(rb'^[ \t]*#[ \t]*include[ \t]*"([^"]+)"', re.MULTILINE)
+# What an annotated field, a function that takes a lock, or a use of a lock looks like.
+LOCKS = re.compile(rb"\bABSL_\w*(GUARDED|LOCK)|\bMutexLock\b|\bMutex\b")
 FLAGS = (
     "-std=c++17",
     "-fsyntax-only",
@@ -61,6 +63,20 @@ class Sources:
         return sorted(seen)
 
 
+def worth_parsing(sources: Sources, paths: List[pathlib.Path]) -> List[pathlib.Path]:
+    """Enough of the .cc files for every place that has to do with locks to be seen once."""
+    closures = {path: sources.closure(path) for path in paths}
+    chosen = {path for path in paths if LOCKS.search(sources.content(path))}
+    seen: Set[pathlib.Path] = {part for path in chosen for part in closures[path]}
+    # Small ones first: they are the cheapest to see a header with.
+    for path in sorted(paths, key=lambda p: (len(closures[p]), p)):
+        unseen = [part for part in closures[path] if part not in seen]
+        if any(LOCKS.search(sources.content(part)) for part in unseen):
+            chosen.add(path)
+            seen.update(closures[path])
+    return sorted(chosen)
+
+
 def check(path: pathlib.Path, includes: List[str]) -> str:
     """What clang has to say; empty if nothing."""
     run = subprocess.run(
@@ -93,15 +109,11 @@ def main() -> int:
 
     pending: Dict[pathlib.Path, pathlib.Path] = {}
     valid: Set[str] = set()
-    for name in sorted(set(listed.split("\0")) - {""}):
-        path = pathlib.Path(name)
-        if not path.is_file() or path.parts[0] == "third_party":
-            continue
-        closure = sources.closure(path)
-        if not any(p.parts[:2] == ("common", "sync") for p in closure):
-            continue
-        digest = hashlib.sha256(repr((name, FLAGS, includes)).encode())
-        for part in closure:
+    paths = [pathlib.Path(name) for name in sorted(set(listed.split("\0")) - {""})]
+    ours = [p for p in paths if p.is_file() and p.parts[0] != "third_party"]
+    for path in worth_parsing(sources, ours):
+        digest = hashlib.sha256(repr((str(path), FLAGS, includes)).encode())
+        for part in sources.closure(path):
             digest.update(hashlib.sha256(sources.content(part)).digest())
         stamp = arguments.stamps / digest.hexdigest()
         valid.add(stamp.name)
