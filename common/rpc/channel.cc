@@ -131,6 +131,10 @@ std::vector<std::shared_ptr<internal::OutgoingCall>> Channel::Calls() {
 
 void Channel::OnPeerRefused(const absl::Status& status) {
   // There is one connection, and it was just refused: no call of this channel is under way.
+  EndCalls(status);
+}
+
+void Channel::EndCalls(const absl::Status& status) {
   for (const auto& call : Calls()) call->EndUnanswered(status);
 }
 

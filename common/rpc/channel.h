@@ -62,6 +62,9 @@ class Channel : public std::enable_shared_from_this<Channel> {
   clock::Clock* clock() const { return options_.clock; }
   const std::shared_ptr<grpc::Channel>& grpc_channel() const { return channel_; }
 
+  // Ends all calls under way with `status`, streams too: nobody waits for this peer any more.
+  void EndCalls(const absl::Status& status);
+
   // For OutgoingCall.
   absl::Status CheckOwnCertificate() const;
   LinkFault NextFault() const;

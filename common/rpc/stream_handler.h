@@ -99,6 +99,22 @@ class ServerStream : public grpc::ServerWriteReactor<Message>, public DrainableS
     callback();
   }
 
+  // Runs once all that was written until now has gone out, or, with false, when it will not.
+  void WhenSent(absl::AnyInvocable<void(bool)> callback) {
+    bool sent = false;
+    {
+      sync::MutexLock lock(&mutex_);
+      if (!gone_ && !end_.has_value()) {
+        if (writing_ || !queue_.empty()) {
+          on_sent_ = std::move(callback);
+          return;
+        }
+        sent = true;
+      }
+    }
+    callback(sent);
+  }
+
   // Whether all that was written, and an OK end, went out before the client left.
   bool Complete() {
     sync::MutexLock lock(&mutex_);
@@ -109,10 +125,13 @@ class ServerStream : public grpc::ServerWriteReactor<Message>, public DrainableS
   void ReleaseWriter() {
     End(StreamDropped());
     absl::AnyInvocable<void()> dropped;
+    absl::AnyInvocable<void(bool)> dropped_sent;
     {
       sync::MutexLock lock(&mutex_);
       dropped = std::move(on_gone_);
       on_gone_ = nullptr;
+      dropped_sent = std::move(on_sent_);
+      on_sent_ = nullptr;
     }
     Unref();
   }
@@ -121,6 +140,8 @@ class ServerStream : public grpc::ServerWriteReactor<Message>, public DrainableS
 
   void OnWriteDone(bool ok) override {
     std::function<void()> drained;
+    absl::AnyInvocable<void(bool)> on_sent;
+    bool sent = false;
     {
       sync::MutexLock lock(&mutex_);
       writing_ = false;
@@ -128,22 +149,32 @@ class ServerStream : public grpc::ServerWriteReactor<Message>, public DrainableS
         end_ = StreamCancelled();
         queue_.clear();
       }
+      sent = !gone_ && !end_.has_value();
+      if (queue_.empty()) {
+        on_sent = std::move(on_sent_);
+        on_sent_ = nullptr;
+      }
       StartNextLocked();
       if (queue_.empty()) drained = on_drained_;
     }
     if (drained) drained();
+    if (on_sent) on_sent(sent);
   }
 
   void OnCancel() override {
     absl::AnyInvocable<void()> on_gone;
+    absl::AnyInvocable<void(bool)> on_sent;
     {
       sync::MutexLock lock(&mutex_);
       gone_ = true;
       on_gone = std::move(on_gone_);
       on_gone_ = nullptr;
+      on_sent = std::move(on_sent_);
+      on_sent_ = nullptr;
     }
     End(StreamCancelled());
     if (on_gone) on_gone();
+    if (on_sent) on_sent(false);
   }
 
   void OnDone() override {
@@ -198,6 +229,7 @@ class ServerStream : public grpc::ServerWriteReactor<Message>, public DrainableS
   absl::optional<absl::Status> end_ ABSL_GUARDED_BY(mutex_);
   absl::AnyInvocable<void()> on_gone_ ABSL_GUARDED_BY(mutex_);
   std::function<void()> on_drained_ ABSL_GUARDED_BY(mutex_);
+  absl::AnyInvocable<void(bool)> on_sent_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace internal
@@ -232,6 +264,10 @@ class StreamWriter {
   size_t Waiting() const { return stream_->Waiting(); }
   // Calls `callback`, on a thread of gRPC, whenever all that waited has gone to the client.
   void OnDrained(std::function<void()> callback) { stream_->OnDrained(std::move(callback)); }
+  // Calls `callback` once: with true when all that was written until now has been handed to the
+  // network, with false when the stream ended before. On a thread of gRPC, or inside this call:
+  // post to a strand. At most one at a time.
+  void WhenSent(absl::AnyInvocable<void(bool)> callback) { stream_->WhenSent(std::move(callback)); }
 
   // Once OnGone's callback runs: whether the client was sent everything, with an OK end.
   bool Complete() const { return stream_->Complete(); }

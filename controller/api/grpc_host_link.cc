@@ -35,7 +35,9 @@ class GrpcWatch : public hosts::HostLink::Watch {
 class GrpcHostLink : public hosts::HostLink {
  public:
   explicit GrpcHostLink(const std::shared_ptr<rpc::Channel>& channel)
-      : management_(channel), vms_(channel), status_(channel) {}
+      : channel_(channel), management_(channel), vms_(channel), status_(channel) {}
+
+  void GiveUp(const absl::Status& status) override { channel_->EndCalls(status); }
 
   void Attach(host::v1::AttachRequest request,
               status::Callback<host::v1::AttachResponse> done) override {
@@ -154,6 +156,7 @@ class GrpcHostLink : public hosts::HostLink {
   }
 
  private:
+  const std::shared_ptr<rpc::Channel> channel_;
   const rpc::Client<host::v1::HostManagement> management_;
   const rpc::Client<host::v1::HostVms> vms_;
   const rpc::Client<host::v1::HostStatus> status_;

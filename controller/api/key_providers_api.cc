@@ -91,20 +91,21 @@ grpc::ServerWriteReactor<v1::DownloadKeyProviderResponse>* KeyProvidersApi::Down
             caller, body,
             [vcenter, caller, name = body.name(), writer](absl::StatusOr<std::string> bundle) {
               if (!bundle.ok()) return writer->Finish(bundle.status());
-              // Before anything is written, so that it hears of the end in any case.
-              writer->OnGone([vcenter, caller, name, writer]() {
-                vcenter->strand()->Post([vcenter, caller, name, complete = writer->Complete()]() {
-                  vcenter->providers().DownloadFinished(caller, name, complete,
-                                                        [](absl::Status) {});
-                });
-              });
               for (size_t at = 0; at < bundle->size(); at += kChunkBytes) {
                 Message part;
                 part.set_chunk(bundle->substr(at, kChunkBytes));
                 writer->Write(std::move(part));
               }
               OPENSSL_cleanse(&(*bundle)[0], bundle->size());
-              writer->Finish(absl::OkStatus());
+              // The backup is noted before the client hears that it has it all: what it asks next
+              // may need it.
+              writer->WhenSent([vcenter, caller, name, writer](bool sent) {
+                vcenter->strand()->Post([vcenter, caller, name, writer, sent]() {
+                  vcenter->providers().DownloadFinished(
+                      caller, name, sent,
+                      [writer](const absl::Status& noted) { writer->Finish(noted); });
+                });
+              });
             });
         return nullptr;
       });

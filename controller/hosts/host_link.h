@@ -22,6 +22,10 @@ class HostLink {
  public:
   virtual ~HostLink() = default;
 
+  // The host does not answer: ends all calls under way with `status`. Those on a VM's files would
+  // else wait for an hour. A link whose calls are answered at once has none.
+  virtual void GiveUp(const absl::Status& /*status*/) {}
+
   virtual void Attach(host::v1::AttachRequest request,
                       status::Callback<host::v1::AttachResponse> done) = 0;
   virtual void Detach(host::v1::DetachRequest request,

@@ -208,7 +208,6 @@ void HostSession::OnWatchEnd(uint64_t watch, absl::Status status) {
 
 void HostSession::TakeSnapshot(const host::v1::HostEvent::Snapshot& snapshot) {
   TakeStatus(snapshot.status());
-  TakeKeys(snapshot.keys());
   std::map<std::string, host::v1::HostVm> gone = vms_;
   for (const host::v1::HostVm& vm : snapshot.vms()) {
     gone.erase(vm.vm().name());
@@ -218,6 +217,7 @@ void HostSession::TakeSnapshot(const host::v1::HostEvent::Snapshot& snapshot) {
   }
   for (const auto& [name, vm] : gone) ForgetVm(name);
   snapshot_taken_ = true;
+  TakeKeys(snapshot.keys());  // the last: who waits for the host to be ready looks again
   if (!syncing_) FinishAttachWaiters(absl::OkStatus());
 }
 
@@ -266,6 +266,7 @@ void HostSession::Lose(absl::string_view why) {
   if (state_ == v1::CONNECTION_STATE_CONNECTED) {
     state_ = v1::CONNECTION_STATE_NOT_RESPONDING;
     deps_.observer->OnHostLost(name_, why);
+    if (link_ != nullptr) link_->GiveUp(NotResponding());
   }
   FinishAttachWaiters(NotResponding());
 }

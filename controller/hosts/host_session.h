@@ -74,6 +74,8 @@ class HostSession : public std::enable_shared_from_this<HostSession> {
   const std::string& name() const { return name_; }
   bool connected() const { return state_ == v1::CONNECTION_STATE_CONNECTED; }
   v1::ConnectionState connection_state() const { return state_; }
+  // Connected, and it has told its VMs: what is asked about them now is not answered too early.
+  bool ready() const { return connected() && snapshot_taken_; }
   HostLink* link() { return link_.get(); }
   int64_t epoch() const { return epoch_; }
   const host::v1::GetHostStatusResponse& status() const { return status_; }

@@ -42,7 +42,9 @@ v1::WaitForResponse StateWaiter::Evaluate(const v1::WaitForRequest& request) con
         response.set_state(absl::StrCat("host/", wanted.host(), ": not there"));
         break;
       }
-      response.set_holds(Agrees(wanted.connection_state(), host->connection_state()) &&
+      const bool untold =
+          wanted.connection_state() == v1::CONNECTION_STATE_CONNECTED && !host->ready();
+      response.set_holds(!untold && Agrees(wanted.connection_state(), host->connection_state()) &&
                          Agrees(wanted.crypto_state(), host->status().crypto_state()) &&
                          (!wanted.boot_complete() || host->status().boot_complete()));
       response.set_state(absl::StrCat("host/", wanted.host(), ": ",
