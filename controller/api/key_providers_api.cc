@@ -88,8 +88,7 @@ grpc::ServerWriteReactor<v1::DownloadKeyProviderResponse>* KeyProvidersApi::Down
       [vcenter = vcenter_](const access::Caller& caller, const v1::DownloadKeyProviderRequest& body,
                            const SharedWriter<Message>& writer) -> std::function<void()> {
         vcenter->providers().BeginDownload(
-            caller, body,
-            [vcenter, caller, name = body.name(), writer](absl::StatusOr<std::string> bundle) {
+            caller, body, [vcenter, caller, body, writer](absl::StatusOr<std::string> bundle) {
               if (!bundle.ok()) return writer->Finish(bundle.status());
               for (size_t at = 0; at < bundle->size(); at += kChunkBytes) {
                 Message part;
@@ -99,10 +98,10 @@ grpc::ServerWriteReactor<v1::DownloadKeyProviderResponse>* KeyProvidersApi::Down
               OPENSSL_cleanse(&(*bundle)[0], bundle->size());
               // The backup is noted before the client hears that it has it all: what it asks next
               // may need it.
-              writer->WhenSent([vcenter, caller, name, writer](bool sent) {
-                vcenter->strand()->Post([vcenter, caller, name, writer, sent]() {
+              writer->WhenSent([vcenter, caller, body, writer](bool sent) {
+                vcenter->strand()->Post([vcenter, caller, body, writer, sent]() {
                   vcenter->providers().DownloadFinished(
-                      caller, name, sent,
+                      caller, body, sent,
                       [writer](const absl::Status& noted) { writer->Finish(noted); });
                 });
               });

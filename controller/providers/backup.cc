@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "common/crypto/bundle.h"
+#include "common/crypto/digest.h"
 #include "common/crypto/kdf.h"
 #include "common/files/names.h"
 #include "common/status/status.h"
@@ -94,9 +95,9 @@ void Providers::BeginDownload(const access::Caller& caller,
 
   const std::string name = provider->name;
   State* const state = state_.get();
-  auto refuse = [state, name, user = caller.user](const absl::Status& status,
-                                                  status::Callback<std::string>* done) {
-    state->tickets.Finished(name, user, /*complete=*/false);
+  auto refuse = [state, name, token = request.token()](const absl::Status& status,
+                                                       status::Callback<std::string>* done) {
+    state->tickets.Finished(name, token, /*complete=*/false);
     (*done)(status);
   };
   absl::StatusOr<crypto::SecretKey> kdk = provider->kdk.Clone();
@@ -119,27 +120,29 @@ void Providers::BeginDownload(const access::Caller& caller,
        iterations = state->deps.bundle_iterations]() {
         return crypto::WriteBundle(bundle, OrNone(password), iterations);
       },
-      [state, name, key_id, user = caller.user, refuse,
+      [state, name, key_id, token_sha256 = crypto::Sha256(request.token()), refuse,
        done = std::move(done)](absl::StatusOr<std::string> p12) mutable {
         if (!p12.ok()) return refuse(p12.status(), &done);
         if (state->Find(name) == nullptr) {
           Wipe(*p12);
           return refuse(NoProvider(name), &done);
         }
-        state->handed_out[{name, user}] = key_id;
+        state->handed_out[{name, token_sha256}] = key_id;
         done(std::move(p12));
       });
 }
 
-void Providers::DownloadFinished(const access::Caller& caller, absl::string_view name,
-                                 bool complete, status::DoneCallback done) {
-  state_->tickets.Finished(name, caller.user, complete);
-  if (!complete) return done(absl::OkStatus());
-  const auto it = state_->handed_out.find({std::string(name), caller.user});
+void Providers::DownloadFinished(const access::Caller& caller,
+                                 const v1::DownloadKeyProviderRequest& request, bool complete,
+                                 status::DoneCallback done) {
+  const std::string& name = request.name();
+  state_->tickets.Finished(name, request.token(), complete);
+  const auto it = state_->handed_out.find({name, crypto::Sha256(request.token())});
   if (it == state_->handed_out.end()) return done(NoProvider(name));
   const std::string key_id = it->second;
   state_->handed_out.erase(it);
-  state_->BackedUp(caller.user, std::string(name), key_id, std::move(done));
+  if (!complete) return done(absl::OkStatus());
+  state_->BackedUp(caller.user, name, key_id, std::move(done));
 }
 
 void Providers::State::BackedUp(const std::string& user, const std::string& name,

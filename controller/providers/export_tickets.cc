@@ -69,9 +69,9 @@ absl::StatusOr<const ExportTickets::Ticket*> ExportTickets::Take(absl::string_vi
   return &ticket;
 }
 
-void ExportTickets::Finished(absl::string_view provider, absl::string_view user, bool complete) {
+void ExportTickets::Finished(absl::string_view provider, absl::string_view token, bool complete) {
   const auto it = tickets_.find(provider);
-  if (it == tickets_.end() || it->second.user != user || !it->second.downloading) return;
+  if (it == tickets_.end() || it->second.token_sha256 != crypto::Sha256(token)) return;
   it->second.downloading = false;
   if (complete || it->second.expire_time <= clock_->Now()) Void(provider);
 }

@@ -40,8 +40,9 @@ class ExportTickets {
   // another user's, expired, used up, or in the middle of a download.
   absl::StatusOr<const Ticket*> Take(absl::string_view provider, absl::string_view user,
                                      absl::string_view token);
-  // The download by this user has ended. Complete: the token is used up; else it is good again.
-  void Finished(absl::string_view provider, absl::string_view user, bool complete);
+  // The download for this token has ended. Complete: the token is used up; else it is good again.
+  // Of a token that a newer one has voided: nothing.
+  void Finished(absl::string_view provider, absl::string_view token, bool complete);
   void Void(absl::string_view provider);
 
  private:

@@ -131,8 +131,8 @@ class Providers {
   // client has all of it: only then the provider counts as backed up and the token is used up (S2).
   void BeginDownload(const access::Caller& caller, const v1::DownloadKeyProviderRequest& request,
                      status::Callback<std::string> done);
-  void DownloadFinished(const access::Caller& caller, absl::string_view name, bool complete,
-                        status::DoneCallback done);
+  void DownloadFinished(const access::Caller& caller, const v1::DownloadKeyProviderRequest& request,
+                        bool complete, status::DoneCallback done);
   void ImportKeyProvider(const access::Caller& caller, const v1::ImportKeyProviderRequest& request,
                          status::Callback<v1::ImportKeyProviderResponse> done);
 

@@ -127,12 +127,16 @@ class Vcenter {
     v1::DownloadKeyProviderRequest request;
     request.set_name(name);
     request.set_token(token);
+    last_download = request;
     return Ask(&Providers::BeginDownload, request);
   }
+  // The end of the last download of this provider.
   absl::Status Finish(const std::string& name, bool complete) {
+    v1::DownloadKeyProviderRequest request = last_download;
+    request.set_name(name);
     absl::Status answer = absl::UnknownError("not answered");
     domain.strand.Post([&] {
-      providers->DownloadFinished(caller, name, complete,
+      providers->DownloadFinished(caller, request, complete,
                                   [&](absl::Status status) { answer = std::move(status); });
     });
     domain.sim.RunUntilIdle();
@@ -185,6 +189,7 @@ class Vcenter {
   FakeUse use;
   FakeListener listener;
   access::Caller caller = testing::User("admin");
+  v1::DownloadKeyProviderRequest last_download;
   std::unique_ptr<options::Options> options;
   std::unique_ptr<events::EventLog> events;
   std::unique_ptr<alarms::Alarms> alarms;

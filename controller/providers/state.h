@@ -45,8 +45,8 @@ struct Providers::State {
   changes::Changes changes;
   ExportTickets tickets;
   BackupReminder reminder;
-  // Bundles handed out whose download was not told to be complete: the key id in them, by provider
-  // and user.
+  // Bundles handed out whose download has not ended: the key id in them, by provider and the digest
+  // of the token.
   std::map<std::pair<std::string, std::string>, std::string> handed_out;
   const std::shared_ptr<bool> alive = std::make_shared<bool>(true);
 

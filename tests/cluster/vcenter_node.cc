@@ -136,9 +136,9 @@ absl::StatusOr<std::string> VCenterNode::BackUp(const std::string& name,
   KS_ASSIGN_OR_RETURN(const std::string bundle,
                       Call(&VCenter::providers, &Providers::BeginDownload, download));
   auto finished = std::make_shared<absl::Status>(absl::InternalError("not answered"));
-  OnStrand([this, name, finished](VCenter& vcenter) {
+  OnStrand([this, download, finished](VCenter& vcenter) {
     vcenter.providers().DownloadFinished(
-        caller, name, /*complete=*/true,
+        caller, download, /*complete=*/true,
         [finished](absl::Status status) { *finished = std::move(status); });
   });
   KS_RETURN_IF_ERROR(*finished);

@@ -51,8 +51,9 @@ TEST_F(ProvidersTest, S2_OnlyACompletedDownloadIsABackup) {
   download.set_token(exported->token());
   ASSERT_THAT(a.Call(&VCenter::providers, &Providers::BeginDownload, download), IsOk());
   EXPECT_FALSE(Info("nkp").has_backup());
-  a.OnStrand([this](VCenter& vcenter) {
-    vcenter.providers().DownloadFinished(a.caller, "nkp", /*complete=*/false, [](absl::Status) {});
+  a.OnStrand([this, download](VCenter& vcenter) {
+    vcenter.providers().DownloadFinished(a.caller, download, /*complete=*/false,
+                                         [](absl::Status) {});
   });
   EXPECT_FALSE(Info("nkp").has_backup());
 
