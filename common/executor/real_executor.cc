@@ -10,18 +10,18 @@ thread_local const RealExecutor* current_executor = nullptr;
 
 }  // namespace
 
-RealExecutor::RealExecutor(clock::Clock* clock, int threads) : clock_(clock) {
-  threads_.reserve(threads);
-  for (int i = 0; i < threads; ++i) threads_.emplace_back([this] { Work(); });
-}
+RealExecutor::RealExecutor(clock::Clock* clock, int threads)
+    : clock_(clock), max_threads_(threads) {}
 
 RealExecutor::~RealExecutor() {
+  std::vector<std::thread> threads;
   {
     sync::MutexLock lock(&mutex_);
     stopping_ = true;
+    threads.swap(threads_);
   }
   changed_.SignalAll();
-  for (std::thread& thread : threads_) thread.join();
+  for (std::thread& thread : threads) thread.join();
   // What the drain's limit left. A dropped task may own objects whose destructors post again.
   while (true) {
     std::deque<Item> dropped;
@@ -43,6 +43,11 @@ void RealExecutor::Post(Task task) {
     // has ended, which costs less than waking another for it.
     const bool follows = current_executor == this && queue_.size() == 1;
     wake = waiting_ > 0 && !follows;
+    // A process at rest has few threads: one starts when there is work that none is free for.
+    const bool short_of_threads = waiting_ == 0 && !follows && !stopping_;
+    if (short_of_threads && threads_.size() < max_threads_) {
+      threads_.emplace_back([this] { Work(); });
+    }
   }
   if (wake) changed_.Signal();
 }

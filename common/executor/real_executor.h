@@ -12,7 +12,7 @@
 
 namespace keysphere::executor {
 
-// The executor of a daemon: a few threads over one queue. Each queued or running task holds a busy
+// The executor of a daemon: a few threads over one queue, each started when it is first needed. Each queued or running task holds a busy
 // token of the clock, so that simulated time waits for it.
 class RealExecutor : public Executor {
  public:
@@ -48,7 +48,8 @@ class RealExecutor : public Executor {
   int waiting_ ABSL_GUARDED_BY(mutex_) = 0;  // threads without a task
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   int drained_ ABSL_GUARDED_BY(mutex_) = 0;
-  std::vector<std::thread> threads_;
+  const size_t max_threads_;
+  std::vector<std::thread> threads_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace keysphere::executor
