@@ -12,8 +12,8 @@
 
 namespace keysphere::executor {
 
-// The executor of a daemon: a few threads over one queue, each started when it is first needed. Each queued or running task holds a busy
-// token of the clock, so that simulated time waits for it.
+// The executor of a daemon: a few threads over one queue, each started when it is first needed.
+// Each queued or running task holds a busy token of the clock, so that simulated time waits for it.
 class RealExecutor : public Executor {
  public:
   static constexpr int kDefaultThreads = 2;
