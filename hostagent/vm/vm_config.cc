@@ -208,8 +208,6 @@ absl::StatusOr<std::string> OpenConfig(const SealedConfig& sealed,
                        absl::StrCat(status::Quote(file), ": encryption.data is damaged"))
       .Object("vm", sealed.name)
       .With("file", file)
-      .With("provider", sealed.home.key.provider)
-      .With("key_id", sealed.home.key.key_id)
       .NextStep("Restore the file from a backup.");
 }
 
