@@ -115,6 +115,8 @@ absl::StatusCode CodeOf(Reason reason) {
     case v1::REASON_STORAGE_READ_ONLY:
     case v1::REASON_VM_IN_USE:
     case v1::REASON_KEY_MEMORY_UNPROTECTED:
+    case v1::REASON_KMS_VERSION_UNSUPPORTED:
+    case v1::REASON_KMS_REFUSED:
       return absl::StatusCode::kFailedPrecondition;
     case v1::REASON_KEYS_PENDING:
     case v1::REASON_KMS_UNREACHABLE:
@@ -150,6 +152,7 @@ absl::StatusCode CodeOf(Reason reason) {
     case v1::REASON_VM_FILE_INVALID:
     case v1::REASON_CIPHERTEXT_CORRUPT:
     case v1::REASON_STORE_CORRUPT:
+    case v1::REASON_KMS_BAD_RESPONSE:
       return absl::StatusCode::kDataLoss;
     case v1::REASON_REVISION_COMPACTED:
       return absl::StatusCode::kOutOfRange;
