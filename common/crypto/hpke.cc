@@ -179,7 +179,50 @@ absl::StatusOr<Schedule> KeySchedule(HpkeAead aead, const SecretKey& shared_secr
   return schedule;
 }
 
+absl::Status TooShort() {
+  return Error(v1::REASON_CIPHERTEXT_CORRUPT, "a sealed key is too short");
+}
+
 }  // namespace
+
+HpkeContext::HpkeContext(HpkeAead aead, std::string encapsulated_key, SecretKey key,
+                         SecretKey base_nonce)
+    : aead_(aead),
+      encapsulated_key_(std::move(encapsulated_key)),
+      key_(std::move(key)),
+      base_nonce_(std::move(base_nonce)) {}
+
+// ComputeNonce: the base nonce XOR the sequence number, big-endian.
+absl::StatusOr<SecretKey> HpkeContext::NextNonce() {
+  KS_ASSIGN_OR_RETURN(SecretKey nonce, SecretKey::Zeroed(base_nonce_.size()));
+  const absl::Span<uint8_t> bytes = nonce.mutable_bytes(SecretKeyAccess::Token());
+  const absl::Span<const uint8_t> base = BytesOf(base_nonce_);
+  std::memcpy(bytes.data(), base.data(), base.size());
+  for (size_t i = 0; i < sizeof(sequence_); ++i) {
+    bytes[bytes.size() - 1 - i] ^= static_cast<uint8_t>(sequence_ >> (8 * i));
+  }
+  ++sequence_;
+  return nonce;
+}
+
+absl::StatusOr<std::string> HpkeContext::Seal(absl::string_view aad, const SecretKey& secret) {
+  KS_ASSIGN_OR_RETURN(const SecretKey nonce, NextNonce());
+  std::string sealed(secret.size() + internal::kGcmTagBytes, '\0');
+  const absl::Span<uint8_t> out(reinterpret_cast<uint8_t*>(&sealed[0]), sealed.size());
+  KS_RETURN_IF_ERROR(internal::GcmEncrypt(CipherOf(aead_), BytesOf(key_), BytesOf(nonce), aad,
+                                          BytesOf(secret), out));
+  return sealed;
+}
+
+absl::StatusOr<SecretKey> HpkeContext::Open(absl::string_view aad, absl::string_view sealed) {
+  if (sealed.size() <= internal::kGcmTagBytes) return TooShort();
+  KS_ASSIGN_OR_RETURN(const SecretKey nonce, NextNonce());
+  KS_ASSIGN_OR_RETURN(SecretKey secret, SecretKey::Zeroed(sealed.size() - internal::kGcmTagBytes));
+  KS_RETURN_IF_ERROR(internal::GcmDecrypt(CipherOf(aead_), BytesOf(key_), BytesOf(nonce), aad,
+                                          internal::AsBytes(sealed),
+                                          secret.mutable_bytes(SecretKeyAccess::Token())));
+  return secret;
+}
 
 namespace internal {
 
@@ -188,29 +231,20 @@ absl::StatusOr<std::string> X25519Public(const SecretKey& private_key) {
   return PublicOf(pkey);
 }
 
-absl::StatusOr<std::string> HpkeSeal(HpkeAead aead, const SecretKey& ephemeral,
-                                     absl::string_view public_key, absl::string_view info,
-                                     absl::string_view aad, const SecretKey& secret) {
+absl::StatusOr<HpkeContext> HpkeSenderContext(HpkeAead aead, const SecretKey& ephemeral,
+                                              absl::string_view public_key,
+                                              absl::string_view info) {
   // Once: a private key's Pkey computes the public half, which costs as much as the agreement.
   KS_ASSIGN_OR_RETURN(const Pkey mine, PrivatePkey(ephemeral));
-  KS_ASSIGN_OR_RETURN(std::string sealed, PublicOf(mine));
+  KS_ASSIGN_OR_RETURN(std::string enc, PublicOf(mine));
   KS_ASSIGN_OR_RETURN(const SecretKey dh, Agree(mine, public_key));
-  KS_ASSIGN_OR_RETURN(const SecretKey shared, SharedSecret(dh, sealed, public_key));
-  KS_ASSIGN_OR_RETURN(const Schedule schedule, KeySchedule(aead, shared, info));
-  sealed.resize(secret.size() + kHpkeOverheadBytes);
-  const absl::Span<uint8_t> out(reinterpret_cast<uint8_t*>(&sealed[0]), sealed.size());
-  KS_RETURN_IF_ERROR(GcmEncrypt(CipherOf(aead), BytesOf(schedule.key), BytesOf(schedule.base_nonce),
-                                aad, BytesOf(secret), out.subspan(kTransportPublicBytes)));
-  return sealed;
+  KS_ASSIGN_OR_RETURN(const SecretKey shared, SharedSecret(dh, enc, public_key));
+  KS_ASSIGN_OR_RETURN(Schedule schedule, KeySchedule(aead, shared, info));
+  return HpkeContext(aead, std::move(enc), std::move(schedule.key), std::move(schedule.base_nonce));
 }
 
-absl::StatusOr<SecretKey> HpkeOpen(HpkeAead aead, const SecretKey& private_key,
-                                   absl::string_view sealed, absl::string_view info,
-                                   absl::string_view aad) {
-  if (sealed.size() <= kHpkeOverheadBytes) {
-    return Error(v1::REASON_CIPHERTEXT_CORRUPT, "a sealed key is too short");
-  }
-  const absl::string_view enc = sealed.substr(0, kTransportPublicBytes);
+absl::StatusOr<HpkeContext> HpkeReceiverContext(HpkeAead aead, const SecretKey& private_key,
+                                                absl::string_view enc, absl::string_view info) {
   KS_ASSIGN_OR_RETURN(const Pkey mine, PrivatePkey(private_key));
   KS_ASSIGN_OR_RETURN(const std::string own_public, PublicOf(mine));
   auto dh = Agree(mine, enc);
@@ -219,12 +253,27 @@ absl::StatusOr<SecretKey> HpkeOpen(HpkeAead aead, const SecretKey& private_key,
     return Error(v1::REASON_CIPHERTEXT_CORRUPT, "a sealed key is damaged");
   }
   KS_ASSIGN_OR_RETURN(const SecretKey shared, SharedSecret(*dh, enc, own_public));
-  KS_ASSIGN_OR_RETURN(const Schedule schedule, KeySchedule(aead, shared, info));
-  KS_ASSIGN_OR_RETURN(SecretKey secret, SecretKey::Zeroed(sealed.size() - kHpkeOverheadBytes));
-  KS_RETURN_IF_ERROR(GcmDecrypt(CipherOf(aead), BytesOf(schedule.key), BytesOf(schedule.base_nonce),
-                                aad, AsBytes(sealed.substr(kTransportPublicBytes)),
-                                secret.mutable_bytes(SecretKeyAccess::Token())));
-  return secret;
+  KS_ASSIGN_OR_RETURN(Schedule schedule, KeySchedule(aead, shared, info));
+  return HpkeContext(aead, std::string(enc), std::move(schedule.key),
+                     std::move(schedule.base_nonce));
+}
+
+absl::StatusOr<std::string> HpkeSeal(HpkeAead aead, const SecretKey& ephemeral,
+                                     absl::string_view public_key, absl::string_view info,
+                                     absl::string_view aad, const SecretKey& secret) {
+  KS_ASSIGN_OR_RETURN(HpkeContext context, HpkeSenderContext(aead, ephemeral, public_key, info));
+  KS_ASSIGN_OR_RETURN(const std::string ciphertext, context.Seal(aad, secret));
+  return context.encapsulated_key() + ciphertext;
+}
+
+absl::StatusOr<SecretKey> HpkeOpen(HpkeAead aead, const SecretKey& private_key,
+                                   absl::string_view sealed, absl::string_view info,
+                                   absl::string_view aad) {
+  if (sealed.size() <= kHpkeOverheadBytes) return TooShort();
+  KS_ASSIGN_OR_RETURN(
+      HpkeContext context,
+      HpkeReceiverContext(aead, private_key, sealed.substr(0, kTransportPublicBytes), info));
+  return context.Open(aad, sealed.substr(kTransportPublicBytes));
 }
 
 }  // namespace internal
@@ -242,6 +291,16 @@ absl::StatusOr<TransportKey> TransportKey::Generate() {
 absl::StatusOr<SecretKey> TransportKey::Open(absl::string_view sealed,
                                              absl::string_view info) const {
   return internal::HpkeOpen(HpkeAead::kAes256Gcm, private_key_, sealed, info, "");
+}
+
+absl::StatusOr<HpkeContext> TransportKey::Opening(absl::string_view encapsulated_key,
+                                                  absl::string_view info) const {
+  return internal::HpkeReceiverContext(HpkeAead::kAes256Gcm, private_key_, encapsulated_key, info);
+}
+
+absl::StatusOr<HpkeContext> SealingTo(absl::string_view public_key, absl::string_view info) {
+  KS_ASSIGN_OR_RETURN(const SecretKey ephemeral, SecretKey::Random(kScalarBytes));
+  return internal::HpkeSenderContext(HpkeAead::kAes256Gcm, ephemeral, public_key, info);
 }
 
 absl::StatusOr<std::string> SealTo(absl::string_view public_key, absl::string_view info,

@@ -100,6 +100,36 @@ TEST(HpkeTest, EveryDamagedByteAndTruncationIsFound) {
   }
 }
 
+// A.1.1.1 of the RFC: sequence numbers 0 and 1 of one context.
+TEST(HpkeTest, Rfc9180SealsOneAfterTheOther) {
+  const Vector& v = kVectors[0];
+  HpkeContext sender = internal::HpkeSenderContext(v.aead, KeyFromHex(v.ephemeral),
+                                                   FromHex(v.public_key), FromHex(kInfo))
+                           .value();
+  EXPECT_EQ(ToHex(sender.encapsulated_key()), v.encapsulated);
+  EXPECT_EQ(ToHex(sender.Seal(FromHex(kAad), KeyFromHex(kPlain)).value()), v.ciphertext);
+  EXPECT_EQ(ToHex(sender.Seal(FromHex("436f756e742d31"), KeyFromHex(kPlain)).value()),
+            "af2d7e9ac9ae7e270f46ba1f975be53c09f8d875bdc8535458c2494e8a6eab25"
+            "1c03d0c22a56b8ca42c2063b84");
+}
+
+TEST(HpkeTest, ManyKeysOpenInTheirOrderOnly) {
+  const TransportKey host = TransportKey::Generate().value();
+  HpkeContext sender = SealingTo(host.public_key(), "info").value();
+  const std::string first = sender.Seal("a", CountingKey(0)).value();
+  const std::string second = sender.Seal("b", CountingKey(1)).value();
+  HpkeContext receiver = host.Opening(sender.encapsulated_key(), "info").value();
+  EXPECT_TRUE(receiver.Open("a", first).value().Equals(CountingKey(0)));
+  EXPECT_TRUE(receiver.Open("b", second).value().Equals(CountingKey(1)));
+  EXPECT_THAT(receiver.Open("a", first), HasReason(v1::REASON_CIPHERTEXT_CORRUPT));
+
+  HpkeContext swapped = host.Opening(sender.encapsulated_key(), "info").value();
+  EXPECT_THAT(swapped.Open("b", second), HasReason(v1::REASON_CIPHERTEXT_CORRUPT));
+  HpkeContext renamed = host.Opening(sender.encapsulated_key(), "info").value();
+  EXPECT_THAT(renamed.Open("b", first), HasReason(v1::REASON_CIPHERTEXT_CORRUPT));
+  EXPECT_THAT(host.Opening("short", "info"), HasReason(v1::REASON_CIPHERTEXT_CORRUPT));
+}
+
 TEST(HpkeTest, PointsOfSmallOrderAreRefused) {
   const TransportKey host = TransportKey::Generate().value();
   const std::string zero(32, '\0');

@@ -26,13 +26,25 @@ std::string EncodeEntry(const host::v1::KeyEntry& entry) {
 
 }  // namespace
 
-std::string Digest(const std::vector<host::v1::KeyEntry>& entries, absl::string_view cluster) {
+void CachedKeysDigest::Toggle(absl::string_view provider, absl::string_view key_id,
+                              absl::string_view key_check_value) {
+  std::string key;
+  AppendField(provider, &key);
+  AppendField(key_id, &key);
+  AppendField(key_check_value, &key);
+  const std::string hash = crypto::Sha256(key);
+  for (size_t i = 0; i < value_.size(); ++i) value_[i] ^= hash[i];
+}
+
+std::string Digest(const std::vector<host::v1::KeyEntry>& entries, absl::string_view cluster,
+                   const CachedKeysDigest& cached) {
   std::vector<std::string> encoded;
   encoded.reserve(entries.size());
   for (const host::v1::KeyEntry& entry : entries) encoded.push_back(EncodeEntry(entry));
   std::sort(encoded.begin(), encoded.end());
-  std::string all = "keysphere key set 1;";
+  std::string all = "keysphere key set 2;";
   AppendField(cluster, &all);
+  AppendField(cached.value(), &all);
   for (const std::string& entry : encoded) AppendField(entry, &all);
   return crypto::Sha256(all);
 }

@@ -1,6 +1,7 @@
 #ifndef KEYSPHERE_COMMON_KEYSET_KEYSET_H_
 #define KEYSPHERE_COMMON_KEYSET_KEYSET_H_
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -11,12 +12,29 @@
 // What a controller and a host must compute alike about the keys that a host holds.
 namespace keysphere::keyset {
 
-// SHA-256 (32 bytes) over the entries, in whatever order they come, and the cluster that the host
-// is in: name, type, key id, check value and constraint of each. Equal digests: nothing to send.
-std::string Digest(const std::vector<host::v1::KeyEntry>& entries, absl::string_view cluster);
+// A digest of the set of standard providers' keys that a host caches, which are many: each change
+// costs one step, and equal sets give equal digests however they came about (XOR of SHA-256).
+class CachedKeysDigest {
+ public:
+  // Adds the key, or takes it away if it is in.
+  void Toggle(absl::string_view provider, absl::string_view key_id,
+              absl::string_view key_check_value);
+  // 32 bytes.
+  std::string value() const { return std::string(value_.begin(), value_.end()); }
+
+ private:
+  std::array<char, 32> value_ = {};
+};
+
+// SHA-256 (32 bytes) over the entries, in whatever order they come, the cached keys of standard
+// providers, and the cluster that the host is in: name, type, key id, check value and constraint of
+// each. Equal digests: nothing to send.
+std::string Digest(const std::vector<host::v1::KeyEntry>& entries, absl::string_view cluster,
+                   const CachedKeysDigest& cached = CachedKeysDigest());
 
 // The `info` that a key is sealed under on its way to a host (RFC 9180): it opens only on that
-// host, in that boot, under that attachment, as the key of that provider.
+// host, in that boot, under that attachment, as the key of that provider. For keys of a standard
+// provider, which travel together: without a key id.
 std::string SealInfo(absl::string_view host, absl::string_view boot_id, int64_t epoch,
                      absl::string_view provider, absl::string_view key_id);
 

@@ -25,6 +25,24 @@ TEST(KeysetTest, DigestDoesNotDependOnTheOrder) {
   EXPECT_EQ(Digest({}, "").size(), 32u);
 }
 
+TEST(KeysetTest, DigestCoversCachedKeysHoweverTheyCame) {
+  CachedKeysDigest there_and_back;
+  there_and_back.Toggle("p", "1", "11111111");
+  const std::string one = Digest({}, "c", there_and_back);
+  EXPECT_NE(one, Digest({}, "c"));
+  CachedKeysDigest other_value;
+  other_value.Toggle("p", "1", "22222222");
+  EXPECT_NE(one, Digest({}, "c", other_value));
+  CachedKeysDigest both;
+  both.Toggle("p", "2", "22222222");
+  both.Toggle("p", "1", "11111111");
+  there_and_back.Toggle("p", "2", "22222222");
+  EXPECT_EQ(both.value(), there_and_back.value());
+  there_and_back.Toggle("p", "1", "11111111");
+  there_and_back.Toggle("p", "2", "22222222");
+  EXPECT_EQ(there_and_back.value(), CachedKeysDigest().value());
+}
+
 TEST(KeysetTest, DigestTellsEveryFieldAndTheClusterApart) {
   const std::set<std::string> digests = {
       Digest({}, ""),

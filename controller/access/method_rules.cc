@@ -29,6 +29,11 @@ Rules MakeRules() {
   add("ExportKeyProvider", {kManageKeyServers});
   add("DownloadKeyProvider", {kManageKeyServers});
   add("ImportKeyProvider", {kManageKeyServers});
+  add("CheckKmsServers", {kReadKeyServersInfo});
+  add("RetrieveKmsServerCertificate", {kReadKeyServersInfo});
+  add("TrustKmsServer", {kManageKeyServers});
+  add("GenerateKmsClientCsr", {kManageKeyServers});
+  add("SetKmsClientCertificate", {kManageKeyServers});
 
   in("CryptoManager");
   add("GenerateKey", {kManageKeys});
@@ -52,6 +57,8 @@ Rules MakeRules() {
   add("ChangeKey", {kRegisterHost});
   add("AddKey", {kManageKeys});
   add("ConfigureCryptoKey", {kRegisterHost});
+  add("SetKeyPersistence", {kRegisterHost});
+  add("WriteCoreDump", {kCryptoAccess});
 
   // What encryption needs beyond these depends on the VM: the domain asks for it.
   in("VirtualMachines");
@@ -67,6 +74,7 @@ Rules MakeRules() {
   add("EncryptVm", {kEncrypt, kEncryptNew});
   add("DecryptVm", {kDecrypt});
   add("AddVtpm", {kEncrypt, kEncryptNew});
+  add("RekeyVm", {kRecrypt});
   add("UnlockVm", {kRegisterVm});
   add("ExplainVm", {kSystemView});
 

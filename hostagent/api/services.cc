@@ -106,12 +106,13 @@ std::unique_ptr<rpc::RuleTable> HostRules() {
     add(management, method, controllers);
   }
   // A user with the host role hears that only the controller can do it.
-  for (const char* method : {"SetCryptoMode", "UnlockAllHostVms"}) add(management, method, both);
+  for (const char* method : {"SetCryptoMode", "UnlockAllHostVms", "SetKeyPersistence", "WriteCoreDump"}) add(management, method, both);
   const char* const vms = host::v1::HostVms::service_full_name();
   for (const char* method :
        {"ListHostVms", "GetHostVm", "CreateHostVm", "RegisterHostVm", "UnregisterHostVm",
         "ReloadHostVm", "PowerOnHostVm", "PowerOffHostVm", "ResetHostVm", "EncryptHostVm",
-        "DecryptHostVm", "AddHostVmVtpm", "UnlockHostVm", "ReadGuestDisk", "WriteGuestDisk"}) {
+        "DecryptHostVm", "AddHostVmVtpm", "RekeyHostVm", "UnlockHostVm", "ReadGuestDisk",
+        "WriteGuestDisk"}) {
     add(vms, method, both);
   }
   return rules;
