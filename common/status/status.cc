@@ -117,6 +117,7 @@ absl::StatusCode CodeOf(Reason reason) {
     case v1::REASON_KEY_MEMORY_UNPROTECTED:
     case v1::REASON_KMS_VERSION_UNSUPPORTED:
     case v1::REASON_KMS_REFUSED:
+    case v1::REASON_KEY_MISSING_ON_KMS:
       return absl::StatusCode::kFailedPrecondition;
     case v1::REASON_KEYS_PENDING:
     case v1::REASON_KMS_UNREACHABLE:
@@ -134,6 +135,7 @@ absl::StatusCode CodeOf(Reason reason) {
     case v1::REASON_PAGE_TOKEN_INVALID:
     case v1::REASON_WRONG_PASSWORD:
     case v1::REASON_BUNDLE_INVALID:
+    case v1::REASON_KMIP_INVALID:
       return absl::StatusCode::kInvalidArgument;
     case v1::REASON_NOT_FOUND:
     case v1::REASON_VM_FILE_MISSING:
