@@ -56,7 +56,9 @@ class WireLink : public HostLink {
  private:
   class WireWatch;
 
-  // Ends once: with the host's answer, a failure of the wire, or at its deadline.
+  // Ends once: with the host's answer, a failure of the wire, or at its deadline. The timer of the
+  // deadline owns it, so that what a test leaves waiting goes with the executor; the call that it
+  // holds, and what that leaves behind on its way, only refer to it.
   template <typename Response>
   struct Pending {
     status::Callback<Response> done;
@@ -72,8 +74,9 @@ class WireLink : public HostLink {
     auto pending = std::make_shared<Pending<Response>>();
     pending->done = std::move(done);
     const auto finish = [life = life_, executor = wire_->executor_,
-                         pending](absl::StatusOr<Response> answer) {
-      if (!pending->done) return;
+                         weak = std::weak_ptr(pending)](absl::StatusOr<Response> answer) {
+      const auto pending = weak.lock();
+      if (pending == nullptr || !pending->done) return;
       executor->Cancel(pending->timer);
       pending->call.reset();
       status::Callback<Response> callback = std::move(pending->done);
@@ -83,14 +86,20 @@ class WireLink : public HostLink {
     auto call = std::make_shared<Wire::Call>();
     pending->call = call;
     call->fail = finish;
-    call->send = [wire = wire_, identity = identity_, method, request = std::move(request), pending,
+    call->send = [weak_wire = std::weak_ptr(wire_), identity = identity_, method,
+                  request = std::move(request), weak = std::weak_ptr(pending),
                   finish](HostAgent* agent) {
-      if (!pending->done) return;  // given up
-      (agent->*method)(identity, request, [wire, finish](absl::StatusOr<Response> answer) mutable {
-        wire->Return([finish, answer = std::move(answer)]() mutable { finish(std::move(answer)); });
-      });
+      const auto pending = weak.lock();
+      if (pending == nullptr || !pending->done) return;  // given up
+      (agent->*method)(
+          identity, request, [weak_wire, finish](absl::StatusOr<Response> answer) mutable {
+            const auto wire = weak_wire.lock();
+            if (wire == nullptr) return;
+            wire->Return(
+                [finish, answer = std::move(answer)]() mutable { finish(std::move(answer)); });
+          });
     };
-    pending->timer = wire_->executor_->RunAfter(deadline, [wire = wire_, name, finish] {
+    pending->timer = wire_->executor_->RunAfter(deadline, [wire = wire_, name, finish, pending] {
       finish(wire->NotResponding(absl::StrCat(name, " was not answered in time")));
     });
     wire_->Submit(name, std::move(call));
@@ -101,6 +110,7 @@ class WireLink : public HostLink {
   const Life life_;
 };
 
+// Owns its state: the call, and events on their way, only refer to it.
 class WireLink::WireWatch : public HostLink::Watch {
  public:
   struct State {
@@ -125,8 +135,9 @@ std::unique_ptr<HostLink::Watch> WireLink::WatchHost(
   auto state = std::make_shared<WireWatch::State>();
   state->on_event = std::move(on_event);
   state->on_end = std::move(on_end);
-  const auto end = [life = life_, state](absl::Status why) {
-    if (!state->open) return;
+  const auto end = [life = life_, weak = std::weak_ptr(state)](absl::Status why) {
+    const auto state = weak.lock();
+    if (state == nullptr || !state->open) return;
     state->open = false;
     state->call.reset();
     if (life.alive()) state->on_end(std::move(why));
@@ -134,18 +145,22 @@ std::unique_ptr<HostLink::Watch> WireLink::WatchHost(
   auto call = std::make_shared<Wire::Call>();
   state->call = call;
   call->fail = end;
-  call->send = [wire = wire_, life = life_, identity = identity_, request = std::move(request),
-                state, end](HostAgent* agent) {
+  call->send = [weak_wire = std::weak_ptr(wire_), life = life_, identity = identity_,
+                request = std::move(request), weak = std::weak_ptr(state), end](HostAgent* agent) {
     hostagent::agent::WatchSink sink;
-    sink.on_event = [wire, life, state](const host::v1::HostEvent& event) {
-      if (!state->open || !life.alive()) return false;
-      wire->Return([state, life, event] {
-        if (state->open && life.alive()) state->on_event(event);
+    sink.on_event = [weak_wire, life, weak](const host::v1::HostEvent& event) {
+      const auto state = weak.lock();
+      const auto wire = weak_wire.lock();
+      if (state == nullptr || wire == nullptr || !state->open || !life.alive()) return false;
+      wire->Return([weak, life, event] {
+        const auto state = weak.lock();
+        if (state != nullptr && state->open && life.alive()) state->on_event(event);
       });
       return true;
     };
-    sink.on_end = [wire, end](absl::Status why) {
-      wire->Return([end, why = std::move(why)] { end(why); });
+    sink.on_end = [weak_wire, end](absl::Status why) {
+      const auto wire = weak_wire.lock();
+      if (wire != nullptr) wire->Return([end, why = std::move(why)] { end(why); });
     };
     agent->WatchHost(identity, request, std::move(sink));
   };
