@@ -23,13 +23,37 @@ void MakeSafe(const std::string& provider, const std::string& key_id, config::Ho
   state->set_key_id(key_id);
 }
 
-absl::Status CheckKey(const keys::KeyCache& cache, const v1::CryptoKeyId& key) {
+// `brought`: the key comes with the request.
+absl::Status CheckKey(const keys::KeyCache& cache, const v1::CryptoKeyId& key, bool brought) {
   if (key.key_id().empty() || key.provider_id().empty() || key.key_id().size() > 256) {
     return status::Error(v1::REASON_INVALID_ARGUMENT, "host_key needs key_id and provider_id");
   }
-  KS_RETURN_IF_ERROR(CheckProviderHere(cache, key.provider_id()));
-  // Whether it can really be derived.
+  if (brought) return absl::OkStatus();
+  KS_RETURN_IF_ERROR(CheckKeyHere(cache, key.provider_id(), key.key_id()));
+  // Whether it can really be had.
   return cache.HostKey(key.provider_id(), key.key_id()).status();
+}
+
+absl::Status MissingKey(const keys::KeyCache& cache, const std::string& provider,
+                        const std::string& key_id) {
+  const v1::Reason reason = cache.WhyMissing(provider, key_id);
+  absl::string_view what = "the host does not hold the provider's key";
+  absl::string_view next_step = "create or import the provider on the host's controller";
+  if (reason == v1::REASON_KMS_UNREACHABLE) {
+    what = "the host does not hold the key, and no server of the provider's KMS answers";
+    next_step = "bring the KMS back, then try again";
+  } else if (reason == v1::REASON_KEY_MISSING_ON_KMS) {
+    what = "the host does not hold the key, and the provider's KMS does not have it";
+    next_step = "restore the key on the KMS, or name another";
+  } else if (cache.standard().Knows(provider)) {
+    what = "the host does not hold this key of the provider";
+    next_step = "let the host's controller fetch it";
+  }
+  return status::Error(reason, what)
+      .Object("provider", provider)
+      .With("provider", provider)
+      .With("key_id", key_id)
+      .NextStep(next_step);
 }
 
 }  // namespace
@@ -54,7 +78,8 @@ v1::CryptoKeyId KeyIdOf(const config::HostKey& key) {
   return id;
 }
 
-absl::Status CheckProviderHere(const keys::KeyCache& cache, const std::string& provider) {
+absl::Status CheckKeyHere(const keys::KeyCache& cache, const std::string& provider,
+                          const std::string& key_id) {
   std::vector<absl::Status> refusals;
   if (cache.Collides(provider)) {
     refusals.push_back(
@@ -63,23 +88,19 @@ absl::Status CheckProviderHere(const keys::KeyCache& cache, const std::string& p
             .Object("provider", provider)
             .NextStep("let the next remediation pass swap the keys, or run one"));
   }
-  if (!cache.Holds(provider)) {
+  if (!cache.HoldsKey(provider, key_id)) {
     for (const v1::Reason reason : cache.WhyWithheld(provider)) {
       refusals.push_back(status::Error(reason, "the host may not hold the provider's key")
                              .Object("provider", provider));
     }
-    refusals.push_back(
-        status::Error(v1::REASON_KEY_MISSING_ON_HOST, "the host does not hold the provider's key")
-            .Object("provider", provider)
-            .With("provider", provider)
-            .NextStep("create or import the provider on the host's controller"));
+    refusals.push_back(MissingKey(cache, provider, key_id));
   }
   return status::First(refusals);
 }
 
 absl::StatusOr<bool> ChangeCryptoMode(SetCryptoModeRequest::Action action,
                                       const v1::CryptoKeyId& key, const keys::KeyCache& cache,
-                                      config::HostKey* state) {
+                                      bool brought, config::HostKey* state) {
   const v1::CryptoState now = StateOf(*state);
   switch (action) {
     case SetCryptoModeRequest::ACTION_PREPARE:
@@ -99,7 +120,7 @@ absl::StatusOr<bool> ChangeCryptoMode(SetCryptoModeRequest::Action action,
       if (now != v1::CRYPTO_STATE_PREPARED) {
         return WrongState(*state, "be enabled only once it is prepared");
       }
-      KS_RETURN_IF_ERROR(CheckKey(cache, key));
+      KS_RETURN_IF_ERROR(CheckKey(cache, key, brought));
       MakeSafe(key.provider_id(), key.key_id(), state);
       return true;
     case SetCryptoModeRequest::ACTION_DISABLE:
@@ -113,7 +134,7 @@ absl::StatusOr<bool> ChangeCryptoMode(SetCryptoModeRequest::Action action,
         return WrongState(*state, "change its key only while the host is safe");
       }
       if (state->provider() == key.provider_id() && state->key_id() == key.key_id()) return false;
-      KS_RETURN_IF_ERROR(CheckKey(cache, key));
+      KS_RETURN_IF_ERROR(CheckKey(cache, key, brought));
       MakeSafe(key.provider_id(), key.key_id(), state);
       return true;
     default:
@@ -134,7 +155,7 @@ absl::StatusOr<bool> EnableFor(const std::string& provider, const std::string& k
   v1::CryptoKeyId key;
   key.set_provider_id(provider);
   key.set_key_id(key_id);
-  KS_RETURN_IF_ERROR(CheckKey(cache, key));
+  KS_RETURN_IF_ERROR(CheckKey(cache, key, /*brought=*/false));
   MakeSafe(provider, key_id, state);
   return true;
 }

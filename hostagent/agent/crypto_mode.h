@@ -26,11 +26,11 @@ v1::CryptoState StateOf(const config::HostKey& key);
 // (S150). Empty ids: none.
 v1::CryptoKeyId KeyIdOf(const config::HostKey& key);
 
-// Does what a controller asks. True: `state` changed. The key's provider must be on the host:
-// KEY_MISMATCH, KEY_MISSING_ON_HOST or why it is withheld.
+// Does what a controller asks. True: `state` changed. The key must be on the host (KEY_MISMATCH,
+// KEY_MISSING_ON_HOST, another of CheckKeyHere) or be `brought` by the request.
 absl::StatusOr<bool> ChangeCryptoMode(host::v1::SetCryptoModeRequest::Action action,
                                       const v1::CryptoKeyId& key, const keys::KeyCache& cache,
-                                      config::HostKey* state);
+                                      bool brought, config::HostKey* state);
 
 // From whatever state that allows it to safe, with a new host key of `provider` called `key_id`
 // (S151). False: safe already. INVALID_STATE while pendingIncapable.
@@ -38,14 +38,15 @@ absl::StatusOr<bool> EnableFor(const std::string& provider, const std::string& k
                                const keys::KeyCache& cache, config::HostKey* state);
 
 // What a boot makes of it: pendingIncapable becomes incapable (S97); safe stays if the host key can
-// be derived (S51), else the host makes a new one, `new_key_id`, from a key that it holds, else it
-// is incapable and remembers which key it lost (S150). True: changed.
+// be derived (S51) or was persisted (S57), else the host makes a new one, `new_key_id`, from a key
+// that it holds, else it is incapable and remembers which key it lost (S150). True: changed.
 bool BootCryptoMode(const keys::KeyCache& cache, const std::string& new_key_id,
                     config::HostKey* state);
 
-// Why a key of `provider` cannot be used here: KEY_MISMATCH, the reason why it is withheld, or
-// KEY_MISSING_ON_HOST. OK: it can.
-absl::Status CheckProviderHere(const keys::KeyCache& cache, const std::string& provider);
+// Why a key cannot be used here: KEY_MISMATCH, the reason why its provider is withheld,
+// KEY_MISSING_ON_HOST, KEY_MISSING_ON_KMS or KMS_UNREACHABLE. OK: it can.
+absl::Status CheckKeyHere(const keys::KeyCache& cache, const std::string& provider,
+                          const std::string& key_id);
 
 }  // namespace keysphere::hostagent::agent
 

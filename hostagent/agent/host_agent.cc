@@ -6,6 +6,7 @@
 #include "common/crypto/secret_key.h"
 #include "common/status/status.h"
 #include "hostagent/agent/host_agent_serve.h"
+#include "hostagent/agent/persisted_keys.h"
 
 namespace keysphere::hostagent::agent {
 namespace {
@@ -92,6 +93,7 @@ GetHostStatusResponse HostAgent::Status() const {
   status.set_epoch(static_cast<int64_t>(config.attachment().epoch()));
   status.set_boot_complete(phase_ == Phase::kOpen && !vms_->waiting());
   status.set_cluster(config.attachment().cluster());
+  status.set_key_persistence(PersistsKeys(host_.config->mode(), config));
   return status;
 }
 
@@ -141,6 +143,7 @@ void HostAgent::GetHostStats(const Caller& caller, const host::v1::GetHostStatsR
     stats.set_key_memory_used_bytes(static_cast<int64_t>(memory.used_bytes));
     stats.set_key_memory_capacity_bytes(static_cast<int64_t>(memory.capacity_bytes));
     stats.set_held_keys(static_cast<int64_t>(host_.keys.size()));
+    stats.set_cached_keys(static_cast<int64_t>(host_.keys.standard().size()));
     if (host_.config != nullptr) stats.set_configuration_writes(host_.config->writes());
     if (vms_ != nullptr) vms_->Count(&stats);
     done(stats);
@@ -233,6 +236,12 @@ void HostAgent::AddHostVmVtpm(const Caller& caller, const host::v1::AddHostVmVtp
                               Callback<host::v1::HostVm> done) {
   Serve(caller, Right::kEncrypt, request, std::move(done),
         [this](const auto& req, auto answer) { vms_->AddVtpm(req, std::move(answer)); });
+}
+
+void HostAgent::RekeyHostVm(const Caller& caller, const host::v1::RekeyHostVmRequest& request,
+                            Callback<host::v1::HostVm> done) {
+  Serve(caller, Right::kEncrypt, request, std::move(done),
+        [this](const auto& req, auto answer) { vms_->Rekey(req, std::move(answer)); });
 }
 
 void HostAgent::UnlockHostVm(const Caller& caller, const host::v1::UnlockHostVmRequest& request,

@@ -24,6 +24,10 @@ namespace keysphere::hostagent::agent {
 // What a key in the configuration is to others.
 host::v1::KeyEntry EntryOf(const config::Kdk& kdk);
 
+// Notes the cluster that a message tells, at a `tick` also that there is none any more (S23). True:
+// it is news.
+bool NoteCluster(const std::string& cluster, bool tick, config::HostConfig* config);
+
 // One ESXi host: what its services do, without the network. One method for each RPC of
 // keysphere.host.v1: it may be called on any thread, decides who may do that, and answers once, on
 // the host's strand. The protos say what each does and refuses.
@@ -104,6 +108,8 @@ class HostAgent {
                      Callback<host::v1::HostVm> done);
   void AddHostVmVtpm(const Caller& caller, const host::v1::AddHostVmVtpmRequest& request,
                      Callback<host::v1::HostVm> done);
+  void RekeyHostVm(const Caller& caller, const host::v1::RekeyHostVmRequest& request,
+                   Callback<host::v1::HostVm> done);
   void UnlockHostVm(const Caller& caller, const host::v1::UnlockHostVmRequest& request,
                     Callback<host::v1::HostVm> done);
   void ReadGuestDisk(const Caller& caller, const host::v1::ReadGuestDiskRequest& request,
@@ -139,6 +145,13 @@ class HostAgent {
 
   absl::StatusOr<bool> DecideAttach(const Caller& caller, const host::v1::AttachRequest& request,
                                     config::HostConfig* config) const;
+  keys::SealedFor SealedForThisBoot(int64_t epoch) const {
+    return {&*transport_key_, host_.options.name, boot_id_, epoch};
+  }
+  // The host key that a request brings (S139), none or one; it must be the one that it names.
+  absl::StatusOr<std::vector<keys::StandardKey>> OpenHostKey(
+      const host::v1::SetCryptoModeRequest& request) const;
+
   struct KeyChange;
   // Whether the message changes the configuration, and by which steps.
   absl::StatusOr<bool> PlanChange(const host::v1::ApplyKeysRequest& request,
@@ -147,6 +160,7 @@ class HostAgent {
                                   config::HostConfig* config, KeyChange* change) const;
   absl::Status DecideStep(const host::v1::ApplyKeysRequest& request, const keys::KeyStep& step,
                           config::HostConfig* config, KeyChange* change) const;
+  void CommitStandardKeys(KeyChange* change, host::v1::ApplyKeysResponse* response);
   void CommitKeys(const host::v1::ApplyKeysRequest& request, KeyChange* change,
                   Callback<host::v1::ApplyKeysResponse> done);
 

@@ -4,6 +4,7 @@
 #include "common/crypto/kdf.h"
 #include "common/status/status.h"
 #include "hostagent/agent/host_agent.h"
+#include "hostagent/agent/persisted_keys.h"
 
 namespace keysphere::hostagent::agent {
 namespace {
@@ -120,6 +121,8 @@ absl::Status HostAgent::LoadKeys() {
     }
     host_.keys.Put(EntryOf(kdk), std::move(key));
   }
+  KS_ASSIGN_OR_RETURN(std::vector<keys::StandardKey> persisted, LoadPersistedKeys(*host_.config));
+  for (keys::StandardKey& key : persisted) host_.keys.standard().Put(std::move(key));
   return absl::OkStatus();
 }
 

@@ -40,6 +40,32 @@ host::v1::KeyEntry TestProvider::Entry() const {
   return entry;
 }
 
+std::string TestStandardProvider::NewKey() {
+  static random::SystemRandom random;
+  auto key = crypto::SecretKey::Random(crypto::kKeyBytes);
+  KS_CHECK(key.ok());
+  const std::string id = random.Uuid();
+  keys[id] = std::make_shared<const crypto::SecretKey>(*std::move(key));
+  return id;
+}
+
+std::string TestStandardProvider::CheckValue(const std::string& key_id) const {
+  return crypto::KeyCheckValue(*keys.at(key_id)).value();
+}
+
+v1::CryptoKeyId TestStandardProvider::Id(const std::string& key_id) const {
+  v1::CryptoKeyId id;
+  id.set_provider_id(name);
+  id.set_key_id(key_id);
+  return id;
+}
+
+host::v1::StandardProviderState TestStandardProvider::State() const {
+  host::v1::StandardProviderState state;
+  state.set_provider(name);
+  return state;
+}
+
 identity::Identity ControllerId(const std::string& name) {
   return {"keysphere.test", identity::Kind::kController, name};
 }
@@ -160,6 +186,53 @@ absl::Status TestHost::MakeSafe(const TestProvider& provider) {
   return Manage(&HostAgent::SetCryptoMode, request).status();
 }
 
+host::v1::SealedStandardKeys TestHost::Seal(const TestStandardProvider& provider,
+                                            const std::vector<std::string>& key_ids) {
+  const host::v1::GetHostStatusResponse status = Status();
+  const std::string info =
+      keyset::SealInfo(settings_.name, status.boot_id(), epoch_, provider.name, "");
+  auto context = crypto::SealingTo(status.transport_public_key(), info);
+  KS_CHECK(context.ok());
+  host::v1::SealedStandardKeys sealed;
+  sealed.set_provider(provider.name);
+  sealed.set_encapsulated_key(context->encapsulated_key());
+  for (const std::string& key_id : key_ids) {
+    host::v1::SealedStandardKeys::Key* key = sealed.add_keys();
+    key->set_key_id(key_id);
+    key->set_sealed(context->Seal(key_id, *provider.keys.at(key_id)).value());
+  }
+  return sealed;
+}
+
+absl::StatusOr<host::v1::ApplyKeysResponse> TestHost::AddStandard(
+    const TestStandardProvider& provider, const std::vector<std::string>& key_ids,
+    bool first_sync) {
+  host::v1::ApplyKeysRequest request = KeysRequest({});
+  *request.add_standard_keys() = Seal(provider, key_ids);
+  *request.add_standard_providers() = provider.State();
+  request.set_first_sync(first_sync);
+  return Manage(&HostAgent::ApplyKeys, request);
+}
+
+absl::StatusOr<host::v1::ApplyKeysResponse> TestHost::TickStandard(
+    const std::vector<host::v1::StandardProviderState>& standard,
+    const std::vector<TestProvider>& native) {
+  host::v1::ApplyKeysRequest request = KeysRequest(native);
+  request.set_allow_removal(true);
+  for (const auto& state : standard) *request.add_standard_providers() = state;
+  return Manage(&HostAgent::ApplyKeys, request);
+}
+
+absl::Status TestHost::MakeSafe(const TestStandardProvider& provider, const std::string& key_id) {
+  host::v1::SetCryptoModeRequest request;
+  request.set_action(host::v1::SetCryptoModeRequest::ACTION_PREPARE);
+  KS_RETURN_IF_ERROR(Manage(&HostAgent::SetCryptoMode, request).status());
+  request.set_action(host::v1::SetCryptoModeRequest::ACTION_ENABLE);
+  *request.mutable_host_key() = provider.Id(key_id);
+  *request.mutable_host_key_material() = Seal(provider, {key_id});
+  return Manage(&HostAgent::SetCryptoMode, request).status();
+}
+
 host::v1::GetHostStatusResponse TestHost::Status() {
   return Direct(&HostAgent::GetHostStatus, host::v1::GetHostStatusRequest()).value();
 }
@@ -185,6 +258,20 @@ absl::StatusOr<host::v1::HostVm> TestHost::Encrypt(const std::string& name,
   request.mutable_key()->set_provider_id(provider.name);
   request.mutable_key()->set_key_id(random_.Uuid());
   return Manage(&HostAgent::EncryptHostVm, request);
+}
+
+absl::StatusOr<host::v1::HostVm> TestHost::Encrypt(const std::string& name,
+                                                   const v1::CryptoKeyId& key) {
+  host::v1::EncryptHostVmRequest request;
+  request.set_vm(name);
+  *request.mutable_key() = key;
+  return Manage(&HostAgent::EncryptHostVm, request);
+}
+
+absl::StatusOr<host::v1::HostVm> TestHost::CreateEncrypted(const std::string& name,
+                                                           const v1::CryptoKeyId& key) {
+  KS_RETURN_IF_ERROR(Create(name).status());
+  return Encrypt(name, key);
 }
 
 absl::StatusOr<host::v1::HostVm> TestHost::Register(const std::string& name) {

@@ -1,6 +1,7 @@
 #ifndef KEYSPHERE_HOSTAGENT_AGENT_HOST_FIXTURE_H_
 #define KEYSPHERE_HOSTAGENT_AGENT_HOST_FIXTURE_H_
 
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -31,6 +32,21 @@ struct TestProvider {
 
   static TestProvider Make(const std::string& name, bool tpm_required = false);
   host::v1::KeyEntry Entry() const;
+};
+
+// A standard key provider, and what its KMS has.
+struct TestStandardProvider {
+  std::string name;
+  // By key id.
+  std::map<std::string, std::shared_ptr<const crypto::SecretKey>> keys;
+
+  explicit TestStandardProvider(std::string provider) : name(std::move(provider)) {}
+  // Makes a key. Its id.
+  std::string NewKey();
+  std::string CheckValue(const std::string& key_id) const;
+  v1::CryptoKeyId Id(const std::string& key_id) const;
+  // Its state as told to a host, with nothing wrong.
+  host::v1::StandardProviderState State() const;
 };
 
 identity::Identity ControllerId(const std::string& name);
@@ -104,12 +120,29 @@ class TestHost {
   host::v1::ApplyKeysRequest KeysRequest(const std::vector<TestProvider>& providers);
   absl::Status MakeSafe(const TestProvider& provider);
 
+  // Keys on their way to the present boot.
+  host::v1::SealedStandardKeys Seal(const TestStandardProvider& provider,
+                                    const std::vector<std::string>& key_ids);
+  // These keys, sent and nothing else.
+  absl::StatusOr<host::v1::ApplyKeysResponse> AddStandard(const TestStandardProvider& provider,
+                                                          const std::vector<std::string>& key_ids,
+                                                          bool first_sync = false);
+  // A tick in which these providers are all that the controller has of either kind.
+  absl::StatusOr<host::v1::ApplyKeysResponse> TickStandard(
+      const std::vector<host::v1::StandardProviderState>& standard,
+      const std::vector<TestProvider>& native = {});
+  // Prepares it and enables it with a key of the KMS, which is sent with it.
+  absl::Status MakeSafe(const TestStandardProvider& provider, const std::string& key_id);
+
   host::v1::GetHostStatusResponse Status();
   // One disk of 64 KiB; named `name`.
   absl::StatusOr<host::v1::HostVm> Create(const std::string& name);
   absl::StatusOr<host::v1::HostVm> CreateEncrypted(const std::string& name,
                                                    const TestProvider& provider);
   absl::StatusOr<host::v1::HostVm> Encrypt(const std::string& name, const TestProvider& provider);
+  absl::StatusOr<host::v1::HostVm> Encrypt(const std::string& name, const v1::CryptoKeyId& key);
+  absl::StatusOr<host::v1::HostVm> CreateEncrypted(const std::string& name,
+                                                   const v1::CryptoKeyId& key);
   absl::StatusOr<host::v1::HostVm> Register(const std::string& name);
   absl::Status Unregister(const std::string& name);
   absl::StatusOr<host::v1::HostVm> PowerOn(const std::string& name, bool may_enable_host = false);

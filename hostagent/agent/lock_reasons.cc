@@ -13,8 +13,8 @@ std::string Metadata(const absl::Status& status, const std::string& name) {
   return it == detail.metadata().end() ? "" : it->second;
 }
 
-// One sentence each; the provider is `p`, quoted.
-std::string WhatIsWrong(v1::Reason reason, const std::string& p) {
+// One sentence each; the provider is `p`, quoted; `standard`: it is known to be a standard one.
+std::string WhatIsWrong(v1::Reason reason, const std::string& p, bool standard) {
   switch (reason) {
     case v1::REASON_NOT_BACKED_UP:
       return absl::StrCat("provider ", p, " was never backed up, so no host is given its key");
@@ -30,13 +30,22 @@ std::string WhatIsWrong(v1::Reason reason, const std::string& p) {
       return absl::StrCat("the host holds another key under the name ", p,
                           " than the one that encrypted the VM");
     case v1::REASON_KEY_MISSING_ON_HOST:
-      return absl::StrCat("the host does not hold the key of provider ", p);
+      return absl::StrCat("the host does not hold the key of ", standard ? "standard " : "",
+                          "provider ", p);
+    case v1::REASON_KEY_MISSING_ON_KMS:
+      return absl::StrCat("the KMS of provider ", p, " does not have the key");
+    case v1::REASON_KMS_UNREACHABLE:
+      return absl::StrCat("no server of the KMS of provider ", p,
+                          " answers, and the host does not hold the key");
     default:
       return absl::StrCat("the key of provider ", p, " cannot be used here");
   }
 }
 
-std::string WhatToDo(v1::Reason reason, const std::string& p) {
+constexpr absl::string_view kThenUnlock =
+    "then re-enable encryption mode of the host or unlock the VM";
+
+std::string WhatToDo(v1::Reason reason, const std::string& p, bool standard) {
   switch (reason) {
     case v1::REASON_NOT_BACKED_UP:
       return absl::StrCat("back up provider ", p, ", then unlock the VM");
@@ -49,24 +58,51 @@ std::string WhatToDo(v1::Reason reason, const std::string& p) {
                           " without the TPM constraint");
     case v1::REASON_HOST_NOT_SAFE:
       return "enable encryption mode of the host";
+    case v1::REASON_KEY_MISSING_ON_KMS:
+      return absl::StrCat("restore the key on the KMS of provider ", p,
+                          ", or name the KMS that has it, ", kThenUnlock);
+    case v1::REASON_KMS_UNREACHABLE:
+      return absl::StrCat("bring the KMS of provider ", p, " back, ", kThenUnlock);
     case v1::REASON_KEY_MISMATCH:
+      if (standard) {
+        return absl::StrCat("let provider ", p,
+                            " name the KMS that made the key, let a remediation pass run, ",
+                            kThenUnlock);
+      }
       return absl::StrCat("delete the controller's provider ", p,
-                          ", import the backup of the right one, let a remediation pass run, then "
-                          "re-enable encryption mode of the host or unlock the VM");
+                          ", import the backup of the right one, let a remediation pass run, ",
+                          kThenUnlock);
     default:
+      if (standard) {
+        return "re-enable encryption mode of the host or unlock the VM: either fetches the key";
+      }
       return absl::StrCat("import the backup of provider ", p,
-                          " into the host's controller, then re-enable encryption mode of the "
-                          "host or unlock the VM");
+                          " into the host's controller (a standard provider: create it there), ",
+                          kThenUnlock);
   }
 }
 
-absl::Status Cause(v1::Reason reason, const vm::KeyId& key) {
+absl::Status Cause(const HostContext& host, v1::Reason reason, const vm::KeyId& key) {
   const std::string p = status::Quote(key.provider);
-  return status::Error(reason, WhatIsWrong(reason, p))
+  const bool standard = host.keys.standard().Knows(key.provider);
+  return status::Error(reason, WhatIsWrong(reason, p, standard))
       .Object("provider", key.provider)
       .With("provider", key.provider)
       .With("key_id", key.key_id)
-      .NextStep(WhatToDo(reason, p));
+      .NextStep(WhatToDo(reason, p, standard));
+}
+
+// Whatever is missing, under a native provider it is missing on the host (S89).
+v1::LockCause CauseOf(const HostContext& host, const vm::KeyId& key) {
+  if (host.keys.HoldsKey(key.provider, key.key_id)) return v1::LOCK_CAUSE_KEY_MISSING_ON_HOST;
+  switch (host.keys.WhyMissing(key.provider, key.key_id)) {
+    case v1::REASON_KMS_UNREACHABLE:
+      return v1::LOCK_CAUSE_KMS_CLUSTER_ERROR;
+    case v1::REASON_KEY_MISSING_ON_KMS:
+      return v1::LOCK_CAUSE_KEY_MISSING_ON_KMS;
+    default:
+      return v1::LOCK_CAUSE_KEY_MISSING_ON_HOST;
+  }
 }
 
 }  // namespace
@@ -84,25 +120,18 @@ Failure Classify(const absl::Status& failure) {
   }
 }
 
-std::string HeldCheckValue(const keys::KeyCache& keys, const std::string& provider) {
-  for (const host::v1::KeyEntry& entry : keys.Held()) {
-    if (entry.provider() == provider) return entry.key_check_value();
-  }
-  return "";
-}
-
 std::vector<absl::Status> CausesOfMissingKey(const HostContext& host, const vm::KeyId& key,
                                              bool wrong_key) {
   std::vector<absl::Status> causes;
-  if (host.cluster().empty()) causes.push_back(Cause(v1::REASON_NOT_IN_CLUSTER, key));
+  if (host.cluster().empty()) causes.push_back(Cause(host, v1::REASON_NOT_IN_CLUSTER, key));
   for (const v1::Reason reason : host.keys.WhyWithheld(key.provider)) {
-    causes.push_back(Cause(reason, key));
+    causes.push_back(Cause(host, reason, key));
   }
-  if (!host.safe()) causes.push_back(Cause(v1::REASON_HOST_NOT_SAFE, key));
-  if (!host.keys.Holds(key.provider)) {
-    causes.push_back(Cause(v1::REASON_KEY_MISSING_ON_HOST, key));
+  if (!host.safe()) causes.push_back(Cause(host, v1::REASON_HOST_NOT_SAFE, key));
+  if (!host.keys.HoldsKey(key.provider, key.key_id)) {
+    causes.push_back(Cause(host, host.keys.WhyMissing(key.provider, key.key_id), key));
   } else if (wrong_key) {
-    causes.push_back(Cause(v1::REASON_KEY_MISMATCH, key));
+    causes.push_back(Cause(host, v1::REASON_KEY_MISMATCH, key));
   }
   return causes;
 }
@@ -113,7 +142,7 @@ absl::Status RefusalOf(const HostContext& host, const absl::Status& unwrap_failu
   const vm::KeyId key{Metadata(unwrap_failure, "provider"), Metadata(unwrap_failure, "key_id")};
   std::vector<absl::Status> causes = CausesOfMissingKey(host, key, failure == Failure::kWrongKey);
   // The key came or went while the operation ran: what it met counts.
-  if (causes.empty()) causes.push_back(Cause(v1::REASON_KEY_MISSING_ON_HOST, key));
+  if (causes.empty()) causes.push_back(Cause(host, v1::REASON_KEY_MISSING_ON_HOST, key));
   const absl::Status first = status::First(causes);
   const std::string disk = Metadata(unwrap_failure, "disk");
   if (disk.empty()) return first;
@@ -135,8 +164,7 @@ v1::LockExplanation ExplainLock(const HostContext& host, const vm::KeyId& key, b
   causes.push_back(status::Error(v1::REASON_VM_LOCKED, "the VM is locked"));
   const v1::ErrorDetail detail = status::DetailOf(status::First(causes));
   v1::LockExplanation lock;
-  // Whatever is missing, under a native provider it is missing on the host (S89).
-  lock.set_cause(v1::LOCK_CAUSE_KEY_MISSING_ON_HOST);
+  lock.set_cause(CauseOf(host, key));
   lock.set_reason(detail.reason());
   *lock.mutable_others() = detail.others();
   lock.mutable_key_id()->set_provider_id(key.provider);

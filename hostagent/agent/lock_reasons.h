@@ -20,9 +20,6 @@ enum class Failure {
 };
 Failure Classify(const absl::Status& failure);
 
-// The check value of the key that the host holds of `provider`; empty: none.
-std::string HeldCheckValue(const keys::KeyCache& keys, const std::string& provider);
-
 // Why a key that a VM names cannot be used on this host now, each cause of S154 as a status of its
 // own. `wrong_key`: the unwrap with the key that is held failed.
 std::vector<absl::Status> CausesOfMissingKey(const HostContext& host, const vm::KeyId& key,

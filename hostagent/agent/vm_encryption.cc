@@ -4,6 +4,7 @@
 #include "common/crypto/secret_key.h"
 #include "common/status/status.h"
 #include "hostagent/agent/crypto_mode.h"
+#include "hostagent/agent/key_ids.h"
 #include "hostagent/agent/lock_reasons.h"
 #include "hostagent/agent/vm_registry.h"
 
@@ -14,17 +15,6 @@ using host::v1::HostVm;
 
 // Bytes of a disk that one task works on.
 constexpr uint64_t kStepBytes = 1 << 20;
-
-vm::KeyId ToKeyId(const v1::CryptoKeyId& key) { return {key.provider_id(), key.key_id()}; }
-
-absl::Status CheckKeyId(const v1::CryptoKeyId& key) {
-  if (!key.provider_id().empty() && !key.key_id().empty() &&
-      key.provider_id().size() <= vm::kMaxProviderBytes &&
-      key.key_id().size() <= vm::kMaxKeyIdBytes) {
-    return absl::OkStatus();
-  }
-  return status::Error(v1::REASON_INVALID_ARGUMENT, "key needs provider_id and key_id");
-}
 
 }  // namespace
 
@@ -40,7 +30,7 @@ std::vector<absl::Status> VmRegistry::NewKeyRefusals(const v1::CryptoKeyId& key)
                            .Object("host", host_->options.name)
                            .NextStep("enable encryption mode of the host"));
   }
-  refusals.push_back(CheckProviderHere(host_->keys, key.provider_id()));
+  refusals.push_back(CheckKeyHere(host_->keys, key.provider_id(), key.key_id()));
   return refusals;
 }
 

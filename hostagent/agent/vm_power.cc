@@ -34,7 +34,8 @@ void VmRegistry::PowerOn(const std::string& name, bool may_enable_host, Done don
               .Object("vm", vm->name())
               .NextStep("wait for the first synchronisation with the controller"));
     } else if (!host_->safe()) {
-      // What cannot be enabled, for want of a right or of the key, is refused as it is.
+      // What cannot be enabled, for want of a right or of a key to derive a host key from, is
+      // refused as it is.
       const bool can_enable = host_->crypto_state() != v1::CRYPTO_STATE_PENDING_INCAPABLE;
       if (!may_enable_host || !can_enable || !host_->keys.Holds(key.provider)) {
         refusals = CausesOfMissingKey(*host_, key, false);

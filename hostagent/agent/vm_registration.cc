@@ -125,7 +125,7 @@ void VmRegistry::Register(const host::v1::RegisterHostVmRequest& request, Done d
           }
           Insert(vm);
           if (!vm->encrypted() || vm->locked() ||
-              host_->keys.Holds(vm->view.key_id().provider_id())) {
+              host_->keys.HoldsKey(vm->view.key_id().provider_id(), vm->view.key_id().key_id())) {
             done(ToProto(*vm));
             return;
           }

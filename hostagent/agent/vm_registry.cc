@@ -135,10 +135,12 @@ bool VmRegistry::AdoptJudgement(VmRecord* vm, const FileView& found) {
   Adopt(vm, found);
   SetWaiting(vm, false);
   const bool locked = !found.problem.ok() || !found.unwrap.ok();
-  vm->wrong_check_value = Classify(found.unwrap) == Failure::kWrongKey
-                              ? HeldCheckValue(host_->keys, vm->view.key_id().provider_id())
-                              : "";
+  vm->wrong_check_value =
+      Classify(found.unwrap) == Failure::kWrongKey
+          ? host_->keys.CheckValue(vm->view.key_id().provider_id(), vm->view.key_id().key_id())
+          : "";
   vm->view.set_lock_state(locked ? v1::LOCK_STATE_LOCKED : v1::LOCK_STATE_UNLOCKED);
+  vm->view.clear_lock();
   Explain(vm);
   return locked && !was_locked;
 }
@@ -151,7 +153,8 @@ void VmRegistry::SetWaiting(VmRecord* vm, bool waiting) {
 
 bool VmRegistry::WrongKeyStill(const VmRecord& vm) const {
   return !vm.wrong_check_value.empty() &&
-         vm.wrong_check_value == HeldCheckValue(host_->keys, vm.view.key_id().provider_id());
+         vm.wrong_check_value ==
+             host_->keys.CheckValue(vm.view.key_id().provider_id(), vm.view.key_id().key_id());
 }
 
 void VmRegistry::Explain(VmRecord* vm) {
@@ -161,7 +164,10 @@ void VmRegistry::Explain(VmRecord* vm) {
     *vm->view.mutable_lock() = ExplainFiles(*host_, vm->problem);
   } else {
     const vm::KeyId key{vm->view.key_id().provider_id(), vm->view.key_id().key_id()};
+    const v1::LockCause judged = vm->view.lock().cause();
     *vm->view.mutable_lock() = ExplainLock(*host_, key, WrongKeyStill(*vm));
+    // What is to be done changes with what the host is told; the cause is that of the judgement.
+    if (judged != v1::LOCK_CAUSE_UNSPECIFIED) vm->view.mutable_lock()->set_cause(judged);
   }
 }
 
@@ -249,12 +255,12 @@ void VmRegistry::JudgeWaiting(Judged done) {
   JudgeEach(std::move(vms), std::move(done));
 }
 
-void VmRegistry::JudgeAfterPurge(const std::set<std::string>& providers, Judged done) {
+void VmRegistry::JudgeAfterPurge(const RemovedKeys& removed, Judged done) {
   std::vector<VmPtr> vms;
   for (const auto& [name, vm] : vms_) {
     // A tick ends no lock (S68): what is locked stays so, whatever came in the place of a key.
     if (vm->running || vm->waiting || vm->locked()) continue;
-    if (providers.count(vm->view.key_id().provider_id()) > 0) vms.push_back(vm);
+    if (removed.Has(vm->view.key_id())) vms.push_back(vm);
   }
   JudgeEach(std::move(vms), std::move(done));
 }

@@ -21,6 +21,17 @@
 
 namespace keysphere::hostagent::agent {
 
+// Keys that a tick took from the host.
+struct RemovedKeys {
+  std::set<std::string> native;                            // providers
+  std::set<std::pair<std::string, std::string>> standard;  // provider and key id
+
+  bool Has(const v1::CryptoKeyId& key) const {
+    return native.count(key.provider_id()) > 0 ||
+           standard.count({key.provider_id(), key.key_id()}) > 0;
+  }
+};
+
 // The VMs of one host: registered, judged, powered, encrypted. One operation at a time works on a
 // VM; file work runs on the VM's strand in bounded steps, everything else on the host's strand,
 // where all these methods are called. Callers were authorised before.
@@ -49,9 +60,9 @@ class VmRegistry {
   void Boot(absl::AnyInvocable<void()> done);
   // Judges those that wait: the first sync has ended, or nobody came (S149).
   void JudgeWaiting(Judged done);
-  // After a tick took these providers' keys: judges the VMs that do not run and whose home needs
-  // one of them (S66, S71).
-  void JudgeAfterPurge(const std::set<std::string>& providers, Judged done);
+  // After a tick took these keys: judges the VMs that do not run and whose home needs one of them
+  // (S66, S71, S152).
+  void JudgeAfterPurge(const RemovedKeys& removed, Judged done);
   // Whether some VM waits.
   bool waiting() const { return waiting_ > 0; }
 
@@ -80,6 +91,8 @@ class VmRegistry {
   void Encrypt(const host::v1::EncryptHostVmRequest& request, Done done);
   void Decrypt(const std::string& name, Done done);
   void AddVtpm(const host::v1::AddHostVmVtpmRequest& request, Done done);
+  // Shallow also while it runs (S43); deep only while it is off (S44).
+  void Rekey(const host::v1::RekeyHostVmRequest& request, Done done);
   void Unlock(const std::string& name, Done done);
   void UnlockAll(Callback<host::v1::UnlockAllHostVmsResponse> done);
 
@@ -135,6 +148,10 @@ class VmRegistry {
   // For what makes new encryption under a provider's key (S23, S101, S141).
   std::vector<absl::Status> NewKeyRefusals(const v1::CryptoKeyId& key) const;
 
+  absl::Status CheckRekey(const VmRecord& vm, const host::v1::RekeyHostVmRequest& request) const;
+  // On the VM's strand: does the shallow one, makes the job of the deep one.
+  absl::Status StartRekey(const host::v1::RekeyHostVmRequest& request,
+                          VmRecord::Files* files) const;
   void StartPowerOn(const VmPtr& vm, Done done);
   void EnableHostThenPowerOn(const VmPtr& vm, Done done);
   void RunJob(const VmPtr& vm, Step then);

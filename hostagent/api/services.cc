@@ -76,6 +76,7 @@ class VmsService : public host::v1::HostVms::CallbackService {
   KS_HOST_METHOD(HostVms, EncryptHostVm, EncryptHostVmRequest, HostVm)
   KS_HOST_METHOD(HostVms, DecryptHostVm, DecryptHostVmRequest, HostVm)
   KS_HOST_METHOD(HostVms, AddHostVmVtpm, AddHostVmVtpmRequest, HostVm)
+  KS_HOST_METHOD(HostVms, RekeyHostVm, RekeyHostVmRequest, HostVm)
   KS_HOST_METHOD(HostVms, UnlockHostVm, UnlockHostVmRequest, HostVm)
   KS_HOST_METHOD(HostVms, ReadGuestDisk, ReadGuestDiskRequest, ReadGuestDiskResponse)
   KS_HOST_METHOD(HostVms, WriteGuestDisk, WriteGuestDiskRequest, WriteGuestDiskResponse)
@@ -106,13 +107,14 @@ std::unique_ptr<rpc::RuleTable> HostRules() {
     add(management, method, controllers);
   }
   // A user with the host role hears that only the controller can do it.
-  for (const char* method : {"SetCryptoMode", "UnlockAllHostVms", "SetKeyPersistence", "WriteCoreDump"}) add(management, method, both);
-  const char* const vms = host::v1::HostVms::service_full_name();
   for (const char* method :
-       {"ListHostVms", "GetHostVm", "CreateHostVm", "RegisterHostVm", "UnregisterHostVm",
-        "ReloadHostVm", "PowerOnHostVm", "PowerOffHostVm", "ResetHostVm", "EncryptHostVm",
-        "DecryptHostVm", "AddHostVmVtpm", "RekeyHostVm", "UnlockHostVm", "ReadGuestDisk",
-        "WriteGuestDisk"}) {
+       {"SetCryptoMode", "UnlockAllHostVms", "SetKeyPersistence", "WriteCoreDump"})
+    add(management, method, both);
+  const char* const vms = host::v1::HostVms::service_full_name();
+  for (const char* method : {"ListHostVms", "GetHostVm", "CreateHostVm", "RegisterHostVm",
+                             "UnregisterHostVm", "ReloadHostVm", "PowerOnHostVm", "PowerOffHostVm",
+                             "ResetHostVm", "EncryptHostVm", "DecryptHostVm", "AddHostVmVtpm",
+                             "RekeyHostVm", "UnlockHostVm", "ReadGuestDisk", "WriteGuestDisk"}) {
     add(vms, method, both);
   }
   return rules;

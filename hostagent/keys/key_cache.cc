@@ -31,6 +31,7 @@ void KeyCache::Remove(absl::string_view provider) {
 }
 
 void KeyCache::Clear() {
+  standard_.Clear();
   sync::MutexLock lock(&mutex_);
   keys_.clear();
 }
@@ -60,6 +61,18 @@ void KeyCache::Note(const KeyPlan& plan, const host::v1::ApplyKeysRequest& reque
 bool KeyCache::Holds(absl::string_view provider) const {
   sync::MutexLock lock(&mutex_);
   return keys_.find(provider) != keys_.end();
+}
+
+bool KeyCache::HoldsKey(absl::string_view provider, absl::string_view key_id) const {
+  return Holds(provider) || standard_.Find(provider, key_id) != nullptr;
+}
+
+std::string KeyCache::CheckValue(absl::string_view provider, absl::string_view key_id) const {
+  std::string cached = standard_.CheckValue(provider, key_id);
+  if (!cached.empty()) return cached;
+  sync::MutexLock lock(&mutex_);
+  const auto it = keys_.find(provider);
+  return it == keys_.end() ? "" : it->second.entry.key_check_value();
 }
 
 bool KeyCache::Collides(absl::string_view provider) const {
@@ -92,14 +105,25 @@ absl::StatusOr<KeyCache::KdkPtr> KeyCache::Find(absl::string_view provider,
       .With("key_id", key_id);
 }
 
+absl::StatusOr<crypto::SecretKey> KeyCache::FindStandard(absl::string_view provider,
+                                                         absl::string_view key_id) const {
+  const StandardKeys::KeyPtr key = standard_.Find(provider, key_id);
+  if (key == nullptr) return crypto::SecretKey();
+  return key->Clone();
+}
+
 absl::StatusOr<crypto::SecretKey> KeyCache::VmKek(absl::string_view provider,
                                                   absl::string_view key_id) const {
+  KS_ASSIGN_OR_RETURN(crypto::SecretKey cached, FindStandard(provider, key_id));
+  if (!cached.empty()) return cached;
   KS_ASSIGN_OR_RETURN(const KdkPtr kdk, Find(provider, key_id));
   return crypto::DeriveVmKek(*kdk, key_id);
 }
 
 absl::StatusOr<crypto::SecretKey> KeyCache::HostKey(absl::string_view provider,
                                                     absl::string_view key_id) const {
+  KS_ASSIGN_OR_RETURN(crypto::SecretKey cached, FindStandard(provider, key_id));
+  if (!cached.empty()) return cached;
   KS_ASSIGN_OR_RETURN(const KdkPtr kdk, Find(provider, key_id));
   return crypto::DeriveHostKey(*kdk, key_id);
 }
@@ -118,7 +142,8 @@ KeyReport KeyCache::Report(absl::string_view cluster) const {
   sync::MutexLock lock(&mutex_);
   KeyReport report;
   const std::vector<KeyEntry> held = HeldLocked();
-  report.set_digest(keyset::Digest(held, cluster));
+  report.set_digest(keyset::Digest(held, cluster, standard_.digest()));
+  standard_.Count(&report);
   for (const KeyEntry& entry : held) *report.add_held() = entry;
   for (const auto& [name, entry] : collisions_) *report.add_collisions() = entry;
   for (const auto& [name, refused] : refused_) *report.add_refused() = refused;
@@ -127,7 +152,7 @@ KeyReport KeyCache::Report(absl::string_view cluster) const {
 
 std::string KeyCache::Digest(absl::string_view cluster) const {
   sync::MutexLock lock(&mutex_);
-  return keyset::Digest(HeldLocked(), cluster);
+  return keyset::Digest(HeldLocked(), cluster, standard_.digest());
 }
 
 std::vector<KeyEntry> KeyCache::HeldLocked() const {

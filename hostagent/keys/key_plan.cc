@@ -113,6 +113,9 @@ absl::StatusOr<KeyPlan> PlanKeys(const std::vector<KeyEntry>& current,
   for (const host::v1::WithheldProvider& withheld : request.withheld()) {
     plan.named.push_back(withheld.entry().provider());
   }
+  for (const host::v1::StandardProviderState& state : request.standard_providers()) {
+    plan.named.push_back(state.provider());
+  }
   if (tick) {
     for (const auto& [provider, entry] : leftover) {
       plan.steps.push_back({KeyStep::Kind::kRemove, *entry, -1, false});

@@ -1,0 +1,29 @@
+#ifndef KEYSPHERE_HOSTAGENT_AGENT_PERSISTED_KEYS_H_
+#define KEYSPHERE_HOSTAGENT_AGENT_PERSISTED_KEYS_H_
+
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "hostagent/agent/config_writer.h"
+#include "hostagent/keys/standard_keys.h"
+
+// Key Persistence (S57): keys of standard providers in the host's sealed configuration. Off unless
+// somebody switches it on (S58), and never without a TPM 2.0.
+namespace keysphere::hostagent::agent {
+
+// Whether keys that come are kept.
+bool PersistsKeys(config::Mode mode, const config::HostConfig& config);
+
+// Keeps these keys, each in place of a former one of its name.
+absl::Status PersistKeys(const ConfigWriter& writer, const std::vector<keys::StandardKey>& keys,
+                         config::HostConfig* config);
+// Erases these. True: some was there.
+bool ForgetKeys(const std::vector<host::v1::StandardKeyList>& lists, config::HostConfig* config);
+
+// What is kept, opened.
+absl::StatusOr<std::vector<keys::StandardKey>> LoadPersistedKeys(const ConfigWriter& writer);
+
+}  // namespace keysphere::hostagent::agent
+
+#endif  // KEYSPHERE_HOSTAGENT_AGENT_PERSISTED_KEYS_H_
