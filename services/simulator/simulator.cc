@@ -210,10 +210,12 @@ absl::StatusOr<sim::v1::IssueUserCertificateResponse> Simulator::Issue(
 
 void Simulator::Shutdown(const rpc::CallInfo&, const sim::v1::ShutdownRequest&,
                          Callback<sim::v1::ShutdownResponse> done) {
-  deps_.cluster->EndAll(deps_.orderly_end, [this, done = std::move(done)]() mutable {
-    done(sim::v1::ShutdownResponse());
-    deps_.on_shutdown();
-  });
+  // Who hears the answer may end this object before the next line runs.
+  deps_.cluster->EndAll(deps_.orderly_end,
+                        [on_shutdown = deps_.on_shutdown, done = std::move(done)]() mutable {
+                          done(sim::v1::ShutdownResponse());
+                          on_shutdown();
+                        });
 }
 
 }  // namespace keysphere::simulator

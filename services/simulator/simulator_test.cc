@@ -32,7 +32,7 @@ class SimulatorTest : public ::testing::Test {
     deps.cluster = &testing_->cluster();
     deps.folder = &testing_->folder();
     deps.time_executor = executor_.get();
-    deps.on_shutdown = [this] { ++shutdowns_; };
+    deps.on_shutdown = [this] { shutdown_.Callback()(true); };
     simulator_ = std::make_unique<Simulator>(std::move(deps));
   }
 
@@ -50,10 +50,10 @@ class SimulatorTest : public ::testing::Test {
     return Call(&Simulator::AdvanceClock, request);
   }
 
+  Waiting<bool> shutdown_;
   std::unique_ptr<TestingCluster> testing_;
   std::unique_ptr<executor::RealExecutor> executor_;
   std::unique_ptr<Simulator> simulator_;
-  int shutdowns_ = 0;
 };
 
 TEST_F(SimulatorTest, TimeAdvancesByWhatIsAsked) {
@@ -140,6 +140,7 @@ TEST_F(SimulatorTest, AShutdownIsAnsweredWhenAllHaveEnded) {
   Make(/*simulated_time=*/false);
   ASSERT_THAT(Call(&Simulator::AddHostProcess, sim::v1::AddHostProcessRequest()), IsOk());
   EXPECT_THAT(Call(&Simulator::Shutdown, sim::v1::ShutdownRequest()), IsOk());
+  EXPECT_THAT(shutdown_.Get(), IsOk());
   const auto cluster = Call(&Simulator::GetCluster, sim::v1::GetClusterRequest());
   ASSERT_THAT(cluster, IsOk());
   EXPECT_EQ(cluster->processes(0).state(), sim::v1::PROCESS_STATE_ENDED);
