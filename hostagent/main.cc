@@ -14,6 +14,7 @@
 #include "common/status/status.h"
 #include "hostagent/agent/host_agent.h"
 #include "hostagent/api/services.h"
+#include "hostagent/dump/process_memory.h"
 #include "hostagent/tpm/real_tpm.h"
 #include "hostagent/tpm/tpm.h"
 
@@ -90,6 +91,8 @@ absl::Status Run(const Flags& flags) {
     stats->set_anonymous_memory_bytes(figures.anonymous_bytes);
     stats->set_handshakes_refused(rpc::FailedHandshakes());
   };
+  const dump::OwnMemory memory;
+  options.memory = &memory;
   agent::HostAgent agent(std::move(options));
 
   executor::Strand strand(process->executor());

@@ -76,6 +76,10 @@ class HostAgent {
                      Callback<host::v1::SetCryptoModeResponse> done);
   void UnlockAllHostVms(const Caller& caller, const host::v1::UnlockAllHostVmsRequest& request,
                         Callback<host::v1::UnlockAllHostVmsResponse> done);
+  void SetKeyPersistence(const Caller& caller, const host::v1::SetKeyPersistenceRequest& request,
+                         Callback<host::v1::SetKeyPersistenceResponse> done);
+  void WriteCoreDump(const Caller& caller, const host::v1::WriteCoreDumpRequest& request,
+                     Callback<host::v1::WriteCoreDumpResponse> done);
   // The snapshot, then each change, until the sink says no, the host ends the watch or it is
   // cancelled. A refusal comes through on_end.
   WatchId WatchHost(const Caller& caller, const host::v1::WatchHostRequest& request,
@@ -141,6 +145,8 @@ class HostAgent {
 
   host::v1::GetHostStatusResponse Status() const;
   void StatusChanged();
+  // Notes the key of a host that is safe now, and tells the watchers.
+  void CryptoModeChanged();
   void KeysChanged();
 
   absl::StatusOr<bool> DecideAttach(const Caller& caller, const host::v1::AttachRequest& request,
@@ -164,13 +170,25 @@ class HostAgent {
   void CommitKeys(const host::v1::ApplyKeysRequest& request, KeyChange* change,
                   Callback<host::v1::ApplyKeysResponse> done);
 
+  // Keeps all cached keys that are not kept yet.
+  void PersistCachedKeys(Callback<host::v1::SetKeyPersistenceResponse> done);
+
+  struct CoreDump;
+  absl::StatusOr<std::shared_ptr<CoreDump>> PlanCoreDump() const;
+  void StepCoreDump(std::shared_ptr<CoreDump> dump, Callback<host::v1::WriteCoreDumpResponse> done);
+
   HostContext host_;
-  HostStrand file_strand_;  // opens the configuration
+  HostStrand file_strand_;  // opens the configuration, writes core dumps
   Phase phase_ = Phase::kStarting;
   std::string boot_id_;
   absl::optional<crypto::TransportKey> transport_key_;
   // Until the first restart after it was made.
   crypto::SecretKey recovery_key_;
+  // Of a host that is safe: it stays so until its reboot, whatever becomes of the key's provider
+  // (S150), and needs it for its core dumps.
+  crypto::SecretKey host_key_;
+  v1::CryptoKeyId host_key_id_;
+  bool dumping_ = false;
   std::unique_ptr<VmRegistry> vms_;
   // Of the attachment's desired state; at least what is durable.
   int64_t generation_ = 0;

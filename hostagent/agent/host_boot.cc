@@ -1,6 +1,8 @@
 // How a host starts and stops.
 #include <utility>
 
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "common/crypto/kdf.h"
 #include "common/status/status.h"
 #include "hostagent/agent/host_agent.h"
@@ -21,8 +23,20 @@ struct Opened {
   crypto::SecretKey recovery_key;  // of a new configuration
 };
 
+// Core dumps that a loss of power left half done.
+void RemoveHalfDumps(const HostOptions& options) {
+  const std::string folder = DumpFolder(options);
+  const absl::StatusOr<std::vector<std::string>> names = options.files->List(folder);
+  if (!names.ok()) return;  // there never was one
+  for (const std::string& name : *names) {
+    if (!absl::EndsWith(name, ".part")) continue;
+    options.files->Remove(absl::StrCat(folder, "/", name)).IgnoreError();
+  }
+}
+
 Opened OpenOrCreate(const HostOptions& options) {
   Opened opened;
+  RemoveHalfDumps(options);
   const absl::StatusOr<bool> exists = HostConfigStore::Exists(PlaceOf(options));
   if (!exists.ok()) {
     opened.status = exists.status();
@@ -136,7 +150,7 @@ void HostAgent::ContinueBoot(std::unique_ptr<HostConfigStore> store,
     done(loaded);
     return;
   }
-  vms_ = std::make_unique<VmRegistry>(&host_, [this] { StatusChanged(); });
+  vms_ = std::make_unique<VmRegistry>(&host_, [this] { CryptoModeChanged(); });
   host_.config->Submit(
       [this](config::HostConfig* config) -> absl::StatusOr<bool> {
         return BootCryptoMode(host_.keys, host_.options.random->Uuid(), config->mutable_host_key());
@@ -146,6 +160,7 @@ void HostAgent::ContinueBoot(std::unique_ptr<HostConfigStore> store,
           done(saved);
           return;
         }
+        CryptoModeChanged();
         BootVms(std::move(done));
       });
 }
@@ -201,6 +216,7 @@ void HostAgent::Shutdown(absl::AnyInvocable<void(absl::Status)> done) {
                               .Object("host", host_.options.name));
     auto stop_tpm = [this, done = std::move(done)]() mutable {
       host_.keys.Clear();
+      host_key_ = crypto::SecretKey();
       file_strand_.Post([this, done = std::move(done)]() mutable {
         const absl::Status stopped =
             host_.options.tpm->usable() ? host_.options.tpm->Shutdown() : absl::OkStatus();

@@ -20,6 +20,7 @@
 #include "hostagent/agent/crypto_mode.h"
 #include "hostagent/agent/lifetime.h"
 #include "hostagent/agent/watchers.h"
+#include "hostagent/dump/process_memory.h"
 #include "hostagent/keys/key_cache.h"
 #include "hostagent/tpm/tpm.h"
 #include "keysphere/host/v1/host_status.pb.h"
@@ -40,6 +41,8 @@ struct HostOptions {
   random::Random* random = nullptr;
   tpm::Tpm* tpm = nullptr;
   const files::FileSystem* files = nullptr;
+  // What a core dump of the host holds. Null: it has no process of its own, and cannot be dumped.
+  const dump::ProcessMemory* memory = nullptr;
   std::string state_dir;
   // Name -> folder. The first by name is used where none is named.
   std::map<std::string, std::string> datastores;

@@ -106,6 +106,7 @@ absl::Status TestHost::Start() {
   options.access.allowed_controllers = {"vcenter-a", "vcenter-b"};
   options.access.administrators = {"root"};
   options.logger = &logger_;
+  options.memory = &memory_;
   agent_ = std::make_unique<HostAgent>(std::move(options));
   absl::Status booted = absl::InternalError("no answer");
   agent_->Boot([&booted](const absl::Status& status) { booted = status; });

@@ -18,6 +18,7 @@
 #include "common/status/matchers.h"
 #include "gtest/gtest.h"
 #include "hostagent/agent/host_agent.h"
+#include "hostagent/dump/fake_memory.h"
 #include "hostagent/tpm/fake_tpm.h"
 
 // A host in the test's process, on virtual time, and a controller that the test plays.
@@ -164,6 +165,7 @@ class TestHost {
   files::FileSystem files_;
   random::SeededRandom random_;
   log::CapturingLogger logger_;
+  const dump::FakeMemory memory_{{{0x10000, std::string(2 << 20, 'm')}}};
   std::shared_ptr<tpm::FakeTpmHardware> hardware_;
   std::unique_ptr<tpm::Tpm> tpm_;
   std::unique_ptr<HostAgent> agent_;

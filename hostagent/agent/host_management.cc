@@ -180,7 +180,7 @@ void HostAgent::SetCryptoMode(const Caller& caller, const host::v1::SetCryptoMod
                 if (!brought->empty()) KeysChanged();
                 host_.log().Info("host.crypto_mode",
                                  {{"state", v1::CryptoState_Name(host_.crypto_state())}});
-                StatusChanged();
+                CryptoModeChanged();
                 vms_->RefreshExplanations();
                 host::v1::SetCryptoModeResponse response;
                 response.set_crypto_state(host_.crypto_state());

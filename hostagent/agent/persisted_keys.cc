@@ -48,6 +48,29 @@ absl::Status PersistKeys(const ConfigWriter& writer, const std::vector<keys::Sta
   return absl::OkStatus();
 }
 
+absl::StatusOr<bool> PersistAll(const ConfigWriter& writer, const keys::StandardKeys& cached,
+                                config::HostConfig* config) {
+  KeyNames kept;
+  for (const config::PersistedKey& key : config->persisted_keys()) {
+    kept.emplace(key.provider(), key.key_id());
+  }
+  std::vector<keys::StandardKey> missing;
+  for (const host::v1::StandardKeyList& list : cached.List()) {
+    for (const auto& listed : list.keys()) {
+      if (kept.count({list.provider(), listed.key_id()}) > 0) continue;
+      const keys::StandardKeys::KeyPtr key = cached.Find(list.provider(), listed.key_id());
+      if (key == nullptr) continue;
+      keys::StandardKey& copy = missing.emplace_back();
+      copy.provider = list.provider();
+      copy.key_id = listed.key_id();
+      KS_ASSIGN_OR_RETURN(copy.key, key->Clone());
+    }
+  }
+  if (missing.empty()) return false;
+  KS_RETURN_IF_ERROR(PersistKeys(writer, missing, config));
+  return true;
+}
+
 bool ForgetKeys(const std::vector<host::v1::StandardKeyList>& lists, config::HostConfig* config) {
   if (config->persisted_keys().empty()) return false;
   KeyNames names;

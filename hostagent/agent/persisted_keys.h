@@ -18,6 +18,9 @@ bool PersistsKeys(config::Mode mode, const config::HostConfig& config);
 // Keeps these keys, each in place of a former one of its name.
 absl::Status PersistKeys(const ConfigWriter& writer, const std::vector<keys::StandardKey>& keys,
                          config::HostConfig* config);
+// Keeps what is cached and not kept yet. True: there was some.
+absl::StatusOr<bool> PersistAll(const ConfigWriter& writer, const keys::StandardKeys& cached,
+                                config::HostConfig* config);
 // Erases these. True: some was there.
 bool ForgetKeys(const std::vector<host::v1::StandardKeyList>& lists, config::HostConfig* config);
 

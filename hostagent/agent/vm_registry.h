@@ -17,9 +17,19 @@
 #include "hostagent/agent/datastores.h"
 #include "hostagent/agent/host_context.h"
 #include "hostagent/agent/vm_record.h"
+#include "hostagent/dump/dump_file.h"
+#include "keysphere/host/v1/host_management.pb.h"
 #include "keysphere/host/v1/host_vms.pb.h"
 
 namespace keysphere::hostagent::agent {
+
+// Where core dumps lie, and a new one's path; what a dump of this host says about itself.
+std::string DumpFolder(const HostOptions& options);
+std::string NewDumpPath(const HostContext& host, absl::string_view what);
+dump::DumpHeader NewDumpHeader(const HostContext& host);
+// What is told of a dump of so many bytes.
+host::v1::WriteCoreDumpResponse DumpAnswer(const std::string& path, const dump::DumpHeader& header,
+                                           uint64_t bytes);
 
 // Keys that a tick took from the host.
 struct RemovedKeys {
@@ -94,6 +104,8 @@ class VmRegistry {
   // Shallow also while it runs (S43); deep only while it is off (S44).
   void Rekey(const host::v1::RekeyHostVmRequest& request, Done done);
   void Unlock(const std::string& name, Done done);
+  // Of a VM that runs (S103).
+  void WriteCore(const std::string& name, Callback<host::v1::WriteCoreDumpResponse> done);
   void UnlockAll(Callback<host::v1::UnlockAllHostVmsResponse> done);
 
  private:

@@ -36,6 +36,9 @@ class ManagementService : public host::v1::HostManagement::CallbackService {
   KS_HOST_METHOD(HostManagement, SetCryptoMode, SetCryptoModeRequest, SetCryptoModeResponse)
   KS_HOST_METHOD(HostManagement, UnlockAllHostVms, UnlockAllHostVmsRequest,
                  UnlockAllHostVmsResponse)
+  KS_HOST_METHOD(HostManagement, SetKeyPersistence, SetKeyPersistenceRequest,
+                 SetKeyPersistenceResponse)
+  KS_HOST_METHOD(HostManagement, WriteCoreDump, WriteCoreDumpRequest, WriteCoreDumpResponse)
 
   grpc::ServerWriteReactor<host::v1::HostEvent>* WatchHost(
       grpc::CallbackServerContext* context, const host::v1::WatchHostRequest* request) override {

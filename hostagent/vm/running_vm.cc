@@ -1,5 +1,7 @@
 #include "hostagent/vm/running_vm.h"
 
+#include <openssl/crypto.h>
+
 #include <utility>
 
 #include "absl/memory/memory.h"
@@ -62,13 +64,24 @@ absl::Status RunningVm::WriteNvram(absl::string_view nvram) {
   return folder_->files_.WriteFileAtomically(folder_->paths_.In(name), content, 0600);
 }
 
+absl::StatusOr<std::string> RunningVm::State() const {
+  KS_ASSIGN_OR_RETURN(absl::optional<std::string> nvram, ReadNvram());
+  std::string state = folder_->config_->vmx.Serialize();
+  if (!nvram.has_value()) return state;
+  state.reserve(state.size() + nvram->size());  // one block, which the caller can wipe
+  state.append(*nvram);
+  OPENSSL_cleanse(&(*nvram)[0], nvram->size());
+  return state;
+}
+
 absl::StatusOr<std::unique_ptr<RunningVm>> VmFolder::PowerOn(KekLookup lookup) {
   KS_RETURN_IF_ERROR(Begin(/*powered_off=*/true, "power on"));
   auto running = absl::WrapUnique(new RunningVm(this));
   running_ = running.get();  // from here on its end releases the lock
   KekCache keks(lookup);
   if (sealed_.has_value()) {
-    KS_RETURN_IF_ERROR(OpenHome(keks).status());
+    KS_ASSIGN_OR_RETURN(const OpenVm open, OpenHome(keks));
+    KS_ASSIGN_OR_RETURN(running->home_dek_, open.home_dek().Clone());
     if (sealed_->nvram.has_value()) {
       KS_ASSIGN_OR_RETURN(running->nvram_dek_, OpenNvramDek(keks));
       KS_RETURN_IF_ERROR(

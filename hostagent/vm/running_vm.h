@@ -33,6 +33,11 @@ class RunningVm {
   // Replaces it durably. INVALID_STATE if the VM has no NVRAM file.
   absl::Status WriteNvram(absl::string_view nvram);
 
+  // What a core dump of it holds: the configuration and the NVRAM in clear. Wipe it after use.
+  absl::StatusOr<std::string> State() const;
+  // The DEK of an encrypted VM's home; null: it is plain.
+  const crypto::SecretKey* home_dek() const { return home_dek_.empty() ? nullptr : &home_dek_; }
+
  private:
   friend class VmFolder;
   struct AttachedDisk {
@@ -43,6 +48,7 @@ class RunningVm {
   explicit RunningVm(VmFolder* folder) : folder_(folder) {}
 
   VmFolder* const folder_;
+  crypto::SecretKey home_dek_;   // empty: plain
   crypto::SecretKey nvram_dek_;  // empty: plain or none
   std::vector<AttachedDisk> disks_;
 };

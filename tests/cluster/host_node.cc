@@ -39,6 +39,7 @@ absl::Status HostNode::Boot() {
   options.access.allowed_controllers = {"*"};
   options.access.administrators = {"root"};
   options.logger = &logger_;
+  options.memory = &memory_;
   agent_ = std::make_unique<HostAgent>(std::move(options));
   auto booted = std::make_shared<absl::Status>(absl::InternalError("the host did not boot"));
   agent_->Boot([booted](const absl::Status& status) { *booted = status; });

@@ -14,6 +14,7 @@
 #include "common/log/capturing_logger.h"
 #include "common/random/random.h"
 #include "hostagent/agent/host_agent.h"
+#include "hostagent/dump/fake_memory.h"
 #include "hostagent/tpm/fake_tpm.h"
 #include "tests/cluster/wire.h"
 
@@ -100,6 +101,8 @@ class HostNode {
   const files::FileSystem files_;
   random::SeededRandom random_;
   log::CapturingLogger logger_;
+  // All hosts share one process: what a core dump of each holds is made up.
+  const hostagent::dump::FakeMemory memory_{{{0x10000, std::string(64 << 10, 'm')}}};
   std::shared_ptr<hostagent::tpm::FakeTpmHardware> hardware_;
   std::unique_ptr<hostagent::tpm::Tpm> tpm_;
   std::unique_ptr<hostagent::agent::HostAgent> agent_;
