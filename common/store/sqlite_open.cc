@@ -1,4 +1,7 @@
 // Opening: the lock, the key file, the schema, and what may be wrong with them.
+#include <errno.h>
+#include <fcntl.h>
+
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -25,6 +28,9 @@ absl::Status Corrupt(absl::string_view path, absl::string_view what) {
       .NextStep("Restore the state folder from a copy, or start with an empty one.");
 }
 
+// How long one process waits while another commits.
+constexpr char kWaitForOthers[] = "PRAGMA busy_timeout=10000";
+
 absl::StatusOr<files::FileLock> LockStore(const files::FileSystem* files, absl::string_view path) {
   const std::string lock_path = absl::StrCat(path, ".lock");
   KS_RETURN_IF_ERROR(files->Open(lock_path, files::OpenMode::kCreate).status());
@@ -35,6 +41,22 @@ absl::StatusOr<files::FileLock> LockStore(const files::FileSystem* files, absl::
         .NextStep("Give each process a state folder of its own.");
   }
   return lock;
+}
+
+// Held while one of the processes that share a database opens it; the others wait. Ends with the
+// descriptor.
+absl::StatusOr<files::Descriptor> WaitForOpening(const files::FileSystem* files,
+                                                 absl::string_view path) {
+  const std::string lock_path = absl::StrCat(path, ".lock");
+  KS_RETURN_IF_ERROR(files->Open(lock_path, files::OpenMode::kCreate).status());
+  files::Descriptor fd(open(lock_path.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW));
+  struct flock lock = {};
+  lock.l_type = F_WRLCK;
+  lock.l_whence = SEEK_SET;
+  while (fcntl(fd.get(), F_OFD_SETLKW, &lock) != 0) {
+    if (errno != EINTR) return files::FileSystem::ErrorOf(errno, "lock", lock_path);
+  }
+  return fd;
 }
 
 // Empty: there is no key file. The bytes go from the file straight into locked memory.
@@ -133,7 +155,13 @@ absl::StatusOr<std::unique_ptr<SqliteStore>> SqliteStore::Open(const files::File
                                                                absl::string_view path,
                                                                Options options) {
   const std::string key_path = absl::StrCat(path, ".key");
-  KS_ASSIGN_OR_RETURN(files::FileLock lock, LockStore(files, path));
+  files::FileLock lock;
+  files::Descriptor opening;
+  if (options.shared) {
+    KS_ASSIGN_OR_RETURN(opening, WaitForOpening(files, path));
+  } else {
+    KS_ASSIGN_OR_RETURN(lock, LockStore(files, path));
+  }
   KS_ASSIGN_OR_RETURN(SecretKey key, ReadKey(files, key_path));
   KS_ASSIGN_OR_RETURN(const bool exists, files->Exists(path));
   if (!exists) {
@@ -145,6 +173,7 @@ absl::StatusOr<std::unique_ptr<SqliteStore>> SqliteStore::Open(const files::File
     KS_RETURN_IF_ERROR(files->SyncFolder(files::FolderOf(path)));
   }
   KS_ASSIGN_OR_RETURN(auto writer, Database::Open(files, path));
+  if (options.shared) KS_RETURN_IF_ERROR(writer->Execute(kWaitForOthers));
   KS_RETURN_IF_ERROR(Configure(writer.get(), options.max_database_bytes));
   KS_RETURN_IF_ERROR(CheckIntegrity(writer.get(), path));
   KS_RETURN_IF_ERROR(SetSchema(writer.get(), path));
@@ -163,6 +192,7 @@ absl::StatusOr<std::unique_ptr<SqliteStore>> SqliteStore::Open(const files::File
                       writer->Number("SELECT value FROM meta WHERE name='revision'"));
   KS_ASSIGN_OR_RETURN(auto reader, Database::Open(files, path));
   KS_RETURN_IF_ERROR(reader->Execute("PRAGMA query_only=ON; PRAGMA cache_size=-256"));
+  if (options.shared) KS_RETURN_IF_ERROR(reader->Execute(kWaitForOthers));
   return std::unique_ptr<SqliteStore>(new SqliteStore(options, std::move(lock), std::move(key),
                                                       std::move(writer), std::move(reader),
                                                       last_revision));

@@ -131,11 +131,14 @@ absl::StatusOr<Revision> SqliteStore::ApplyBatch(std::vector<Waiting>* batch) {
     sync::MutexLock lock(&mutex_);
     revision = last_revision_;
   }
-  const Revision before = revision;
   {
     KS_ASSIGN_OR_RETURN(Database::Query begin, writer_->Prepare("BEGIN IMMEDIATE"));
     KS_RETURN_IF_ERROR(begin.Run());
   }
+  if (options_.shared) {
+    KS_ASSIGN_OR_RETURN(revision, writer_->Number("SELECT value FROM meta WHERE name='revision'"));
+  }
+  const Revision before = revision;
   for (Waiting& waiting : *batch) {
     if (waiting.refused) continue;
     auto applied = Apply(&waiting.transaction, revision + 1);
@@ -246,6 +249,10 @@ absl::StatusOr<std::vector<Entry>> SqliteStore::Range(absl::string_view prefix,
 }
 
 absl::StatusOr<Revision> SqliteStore::LastRevision() {
+  if (options_.shared) {
+    sync::MutexLock lock(&read_mutex_);
+    return reader_->Number("SELECT value FROM meta WHERE name='revision'");
+  }
   sync::MutexLock lock(&mutex_);
   return last_revision_;
 }

@@ -19,9 +19,9 @@ namespace keysphere::store {
 
 // A Store in a SQLite database (write-ahead log, synchronous=FULL): what was acknowledged survives
 // kill -9 and power loss. Files, all 0600: PATH (with PATH-wal and PATH-shm), PATH.key (the key of
-// the secrets) and PATH.lock (one process at a time). A thread of its own writes: transactions that
-// wait are put into one SQLite transaction (group commit), so that they share a sync. Answers come
-// from that thread. Destroying it first completes the commits that wait.
+// the secrets) and PATH.lock (one process at a time, unless it is shared). A thread of its own
+// writes: transactions that wait are put into one SQLite transaction (group commit), so that they
+// share a sync. Answers come from that thread. Destroying it first completes the commits that wait.
 class SqliteStore : public Store {
  public:
   struct Options {
@@ -30,6 +30,9 @@ class SqliteStore : public Store {
     size_t max_waiting_bytes = 16 << 20;
     // The database does not grow beyond it (STORAGE_FULL). 0: no limit.
     int64_t max_database_bytes = 0;
+    // Several processes work on it: each opens it so. Their commits follow each other; a compare
+    // sees what the others have committed.
+    bool shared = false;
     // Virtual time stands still while a commit waits or is answered. May be null.
     clock::Clock* clock = nullptr;
   };
@@ -90,7 +93,7 @@ class SqliteStore : public Store {
   std::deque<Waiting> waiting_ ABSL_GUARDED_BY(mutex_);
   size_t waiting_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
-  Revision last_revision_ ABSL_GUARDED_BY(mutex_);
+  Revision last_revision_ ABSL_GUARDED_BY(mutex_);  // not of a shared one: others write too
 
   std::thread thread_;
 };

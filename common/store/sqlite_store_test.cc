@@ -417,5 +417,43 @@ TEST_F(SqliteStoreTest, WhatWasAcknowledgedSurvivesKill9) {
   }
 }
 
+// Two nodes on one database: as if they were two processes, since nothing is shared in memory.
+TEST_F(SqliteStoreTest, SharedByTwo) {
+  SqliteStore::Options options;
+  options.shared = true;
+  ASSERT_THAT(Open(options), IsOk());
+  const auto other = SqliteStore::Open(&files_, path_, options).value();
+  ASSERT_THAT(Commit(Transaction().Compare("a", 0).Put("a", "1")), IsOk());
+  // What one has committed the other sees
+  EXPECT_EQ(other->Get("a").value()->value, "1");
+  EXPECT_EQ(other->LastRevision().value(), 1);
+  // Both write at once: every revision is given once, no change is lost
+  sync::Mutex mutex;
+  sync::CondVar answered;
+  std::map<Revision, int> revisions;
+  int answers = 0;
+  for (int i = 0; i < 200; ++i) {
+    SqliteStore* const store = i % 2 == 0 ? store_.get() : other.get();
+    store->Commit(Transaction().Compare("same", 0).Put("same", "x"), [](auto) {});
+    store->Commit(Transaction().Put(absl::StrCat("n/", i), "x"),
+                  [&](absl::StatusOr<Revision> revision) {
+                    sync::MutexLock lock(&mutex);
+                    ++answers;
+                    if (revision.ok()) ++revisions[*revision];
+                    answered.SignalAll();
+                  });
+  }
+  {
+    sync::MutexLock lock(&mutex);
+    while (answers < 200) answered.Wait(&mutex);
+  }
+  EXPECT_EQ(revisions.size(), 200);
+  EXPECT_EQ(store_->Range("n/", "", 1000).value().size(), 200);
+  EXPECT_EQ(other->LastRevision().value(), 202);
+  // Secrets of one open in the other
+  ASSERT_THAT(Commit(Transaction().PutSecret("k", crypto::SecretKey::Random(32).value())), IsOk());
+  EXPECT_TRUE(other->GetSecret("k")->Equals(*store_->GetSecret("k")));
+}
+
 }  // namespace
 }  // namespace keysphere::store

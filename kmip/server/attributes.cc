@@ -52,14 +52,13 @@ std::string TextValue(absl::string_view text) {
   return Value([&](Writer* writer) { writer->Text(Tag::kAttributeValue, text); });
 }
 
-std::string DigestValue(const StoredObject& object, const messages::ProtocolVersion& version) {
+std::string DigestValue(const StoredObject& object) {
   return Value([&](Writer* writer) {
     const Writer::Structure value = writer->Begin(Tag::kAttributeValue);
     writer->Enumeration(Tag::kHashingAlgorithm, messages::HashingAlgorithm::kSha256);
     writer->Bytes(Tag::kDigestValue, Bytes(object.digest()));
-    if (!(version < messages::kVersion11)) {
-      writer->Enumeration(Tag::kKeyFormatType, messages::KeyFormat::kRaw);
-    }
+    // New in 1.1, but clients of 1.0 want it too.
+    writer->Enumeration(Tag::kKeyFormatType, messages::KeyFormat::kRaw);
   });
 }
 
@@ -173,7 +172,7 @@ State StateAt(const StoredObject& object, int64_t now) {
 }
 
 std::vector<ShownAttribute> ShowAttributes(absl::string_view uid, const StoredObject& object,
-                                           int64_t now, const messages::ProtocolVersion& version) {
+                                           int64_t now) {
   std::vector<ShownAttribute> shown;
   const auto add = [&](const char* name, std::string value) {
     shown.push_back({name, 0, std::move(value)});
@@ -186,7 +185,7 @@ std::vector<ShownAttribute> ShowAttributes(absl::string_view uid, const StoredOb
   if (object.algorithm() != 0) add("Cryptographic Algorithm", EnumerationValue(object.algorithm()));
   if (object.length() != 0) add("Cryptographic Length", IntegerValue(object.length()));
   add("Cryptographic Usage Mask", IntegerValue(object.usage_mask()));
-  if (!object.digest().empty()) add("Digest", DigestValue(object, version));
+  if (!object.digest().empty()) add("Digest", DigestValue(object));
   if (CountOf(object, "Operation Policy Name") == 0) {
     add("Operation Policy Name", TextValue("default"));
   }

@@ -25,7 +25,7 @@ struct ShownAttribute {
 };
 // All of them, instances of a name next to each other.
 std::vector<ShownAttribute> ShowAttributes(absl::string_view uid, const StoredObject& object,
-                                           int64_t now, const messages::ProtocolVersion& version);
+                                           int64_t now);
 void WriteAttribute(const ShownAttribute& attribute, ttlv::Writer* writer);
 
 // What clients do to the attributes of an object. Names that must be unique are not checked here.

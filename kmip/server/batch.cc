@@ -32,7 +32,18 @@ absl::string_view MessageOf(const absl::Status& status) {
 }  // namespace
 
 Batch::Batch(Engine* engine, ttlv::Buffer request, Engine::Answer answer)
-    : engine_(engine), bytes_(std::move(request)), answer_(std::move(answer)) {}
+    : engine_(engine), bytes_(std::move(request)), answer_(std::move(answer)) {
+  sync::MutexLock lock(&engine_->mutex_);
+  ++engine_->under_way_;
+}
+
+Batch::~Batch() {
+  // The answer may hold what somebody waits for.
+  answer_ = nullptr;
+  sync::MutexLock lock(&engine_->mutex_);
+  --engine_->under_way_;
+  engine_->ended_.SignalAll();
+}
 
 absl::StatusOr<std::string> Batch::Authenticate(const Caller& caller) const {
   const auto& credential = request_.header.credential;

@@ -18,6 +18,7 @@ namespace keysphere::kmip::server {
 class Batch : public std::enable_shared_from_this<Batch> {
  public:
   Batch(Engine* engine, ttlv::Buffer request, Engine::Answer answer);
+  ~Batch();
 
   void Start(const Caller& caller);
 

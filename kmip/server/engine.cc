@@ -51,6 +51,11 @@ Engine::Engine(store::Store* store, executor::Executor* executor, clock::Clock* 
       random_(random),
       options_(std::move(options)) {}
 
+Engine::~Engine() {
+  sync::MutexLock lock(&mutex_);
+  while (under_way_ > 0) ended_.Wait(&mutex_);
+}
+
 void Engine::Handle(ttlv::Buffer request, const Caller& caller, Answer answer) {
   std::make_shared<Batch>(this, std::move(request), std::move(answer))->Start(caller);
 }

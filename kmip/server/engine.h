@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/functional/any_invocable.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -14,6 +15,7 @@
 #include "common/executor/executor.h"
 #include "common/random/random.h"
 #include "common/store/store.h"
+#include "common/sync/mutex.h"
 #include "kmip/messages/message.h"
 #include "kmip/server/fault_injector.h"
 #include "kmip/ttlv/buffer.h"
@@ -55,6 +57,10 @@ class Engine {
   // All outlive the engine and its answers. `store` may refuse commits for a time.
   Engine(store::Store* store, executor::Executor* executor, clock::Clock* clock,
          random::Random* random, Options options);
+  // Waits until all requests are answered.
+  ~Engine();
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
 
   using Answer = absl::AnyInvocable<void(ttlv::Buffer answer)>;
   // `request` is one whole message as MessageBytes tells.
@@ -71,6 +77,10 @@ class Engine {
   clock::Clock* const clock_;
   random::Random* const random_;
   const Options options_;
+
+  sync::Mutex mutex_;
+  sync::CondVar ended_;
+  int under_way_ ABSL_GUARDED_BY(mutex_) = 0;  // requests
 };
 
 }  // namespace keysphere::kmip::server

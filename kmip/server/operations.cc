@@ -151,7 +151,7 @@ absl::Status Operations::GetAttributes(const Item& payload, Writer* writer) {
   KS_RETURN_IF_ERROR(messages::ReadGetAttributes(payload, &request));
   KS_ASSIGN_OR_RETURN(const Found found, Find(request.uid));
   messages::WriteUid(found.uid, writer);
-  const auto shown = ShowAttributes(found.uid, found.object, now_, version_);
+  const auto shown = ShowAttributes(found.uid, found.object, now_);
   const auto write_those = [&](absl::string_view name) {
     for (const ShownAttribute& one : shown) {
       if (name.empty() || one.name == name) WriteAttribute(one, writer);
@@ -174,7 +174,7 @@ absl::Status Operations::GetAttributeList(const Item& payload, Writer* writer) {
   KS_ASSIGN_OR_RETURN(const Found found, Find(request.uid));
   messages::WriteUid(found.uid, writer);
   absl::string_view last;
-  const auto shown = ShowAttributes(found.uid, found.object, now_, version_);
+  const auto shown = ShowAttributes(found.uid, found.object, now_);
   for (const ShownAttribute& one : shown) {
     if (one.name != last) writer->Text(Tag::kAttributeName, one.name);
     last = one.name;
@@ -208,7 +208,7 @@ absl::Status Operations::Locate(const Item& payload, Writer* writer) {
     if (static_cast<int64_t>(located.size()) >= most) return false;
     if (IsDestroyed(object) && !asks_state) return true;
     if (request.attributes.empty() ||
-        Matches(ShowAttributes(uid, object, now_, version_), request.attributes)) {
+        Matches(ShowAttributes(uid, object, now_), request.attributes)) {
       located.emplace_back(uid);
     }
     return true;

@@ -1,0 +1,127 @@
+// keysphere-kms: one node of a KMIP key server.
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <memory>
+#include <string>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "common/clock/page/page_clock.h"
+#include "common/clock/system_clock.h"
+#include "common/crypto/secret_key.h"
+#include "common/log/writer.h"
+#include "common/status/status.h"
+#include "kmip/net/socket.h"
+#include "services/kms/kms.h"
+
+namespace keysphere::kms {
+namespace {
+
+struct Flags {
+  Kms::Options kms;
+  std::string name = "kms";
+  std::string listen;
+  std::string log_file;
+  std::string clock_page;
+  size_t secure_heap_bytes = 4 << 20;
+};
+
+void AddFlags(CLI::App* app, Flags* flags) {
+  app->add_option("--listen", flags->listen, "IP[:PORT] to serve on (default port: 5696)")
+      ->required();
+  app->add_option("--cert", flags->kms.certificate_file, "its certificate, PEM")->required();
+  app->add_option("--key", flags->kms.key_file, "its private key, PEM, mode 0600")->required();
+  app->add_option("--ca", flags->kms.ca_file, "the CA of all clients, PEM")->required();
+  app->add_option("--data", flags->kms.data_dir,
+                  "folder of its keys; nodes with one folder are one key server")
+      ->required();
+  app->add_option("--users", flags->kms.users_file,
+                  "file of lines NAME PASSWORD for clients that give a credential, mode 0600");
+  app->add_option("--name", flags->name, "its name in the log and the READY line")
+      ->capture_default_str();
+  app->add_option("--log-file", flags->log_file, "file to log to (default: stderr)");
+  app->add_flag("--simulation", flags->kms.simulation, "faults and simulated time are possible");
+  app->add_option("--clock-page", flags->clock_page,
+                  "PATH:SLOT of simulated time; needs --simulation");
+  app->add_option("--secure-heap", flags->secure_heap_bytes,
+                  "bytes of locked key memory, a power of two")
+      ->capture_default_str();
+}
+
+// Every connection takes a descriptor.
+void RaiseDescriptorLimit() {
+  rlimit limit = {};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+absl::Status Run(Flags flags) {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  signal(SIGPIPE, SIG_IGN);
+  RaiseDescriptorLimit();
+  KS_RETURN_IF_ERROR(crypto::InitKeyMemory(flags.secure_heap_bytes));
+  KS_ASSIGN_OR_RETURN(const kmip::net::HostPort address,
+                      kmip::net::ParseHostPort(flags.listen, flags.kms.port));
+  flags.kms.ip = address.host;
+  flags.kms.port = address.port;
+
+  clock::SystemClock system_clock;
+  std::unique_ptr<clock::page::PageClock> page_clock;
+  if (!flags.clock_page.empty()) {
+    if (!flags.kms.simulation) {
+      return status::Error(v1::REASON_INVALID_ARGUMENT, "--clock-page needs --simulation");
+    }
+    KS_ASSIGN_OR_RETURN(page_clock, clock::page::PageClock::Open(flags.clock_page));
+  }
+  clock::Clock* const clock =
+      page_clock != nullptr ? static_cast<clock::Clock*>(page_clock.get()) : &system_clock;
+  log::WriterOptions writer;
+  writer.file = flags.log_file;
+  writer.process = absl::StrCat("kms/", flags.name);
+  KS_ASSIGN_OR_RETURN(const std::unique_ptr<log::Logger> logger, log::NewWriter(clock, writer));
+  KS_ASSIGN_OR_RETURN(const std::unique_ptr<Kms> kms, Kms::Create(flags.kms, clock, logger.get()));
+
+  const bool is_v6 = absl::StrContains(address.host, ":");
+  const std::string serves = is_v6 ? absl::StrCat("[", address.host, "]:", kms->port())
+                                   : absl::StrCat(address.host, ":", kms->port());
+  logger->Info("process.ready", {{"address", serves}, {"pid", getpid()}});
+  const std::string line = absl::StrCat("READY {\"name\":\"", flags.name, "\",\"address\":\"",
+                                        serves, "\",\"pid\":", getpid(), "}\n");
+  std::fwrite(line.data(), 1, line.size(), stdout);
+  std::fflush(stdout);
+  int number = 0;
+  while (sigwait(&signals, &number) != 0) {
+  }
+  logger->Info("process.ends", {{"signal", number}});
+  if (page_clock != nullptr) page_clock->StopTimers();
+  return absl::OkStatus();
+}
+
+}  // namespace
+}  // namespace keysphere::kms
+
+int main(int argc, char** argv) {
+  prctl(PR_SET_DUMPABLE, 0);
+  keysphere::kms::Flags flags;
+  CLI::App app("keysphere-kms: one node of a KMIP key server (KMIP 1.0, 1.1, 1.2)");
+  keysphere::kms::AddFlags(&app, &flags);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  }
+  const absl::Status status = keysphere::kms::Run(std::move(flags));
+  if (status.ok()) return 0;
+  std::fprintf(stderr, "%s\n", keysphere::status::ToString(status).c_str());
+  return 1;
+}
