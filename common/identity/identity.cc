@@ -71,6 +71,8 @@ absl::string_view KindName(Kind kind) {
       return "host";
     case Kind::kUser:
       return "user";
+    case Kind::kKms:
+      return "kms";
   }
   return "user";
 }
@@ -91,16 +93,17 @@ absl::StatusOr<Identity> Identity::Create(absl::string_view trust_domain, Kind k
 }
 
 absl::StatusOr<Identity> Identity::Parse(absl::string_view uri) {
-  const absl::Status malformed = status::Error(
-      v1::REASON_CERT_UNTRUSTED,
-      absl::StrCat("not a URI spiffe://DOMAIN/{controller,host,user}/NAME: ", status::Quote(uri)));
+  const absl::Status malformed =
+      status::Error(v1::REASON_CERT_UNTRUSTED,
+                    absl::StrCat("not a URI spiffe://DOMAIN/{controller,host,user,kms}/NAME: ",
+                                 status::Quote(uri)));
   absl::string_view rest = uri;
   if (!absl::ConsumePrefix(&rest, kScheme)) return malformed;
   const size_t domain_end = rest.find('/');
   if (domain_end == absl::string_view::npos) return malformed;
   const absl::string_view domain = rest.substr(0, domain_end);
   rest.remove_prefix(domain_end + 1);
-  for (const Kind kind : {Kind::kController, Kind::kHost, Kind::kUser}) {
+  for (const Kind kind : {Kind::kController, Kind::kHost, Kind::kUser, Kind::kKms}) {
     absl::string_view encoded = rest;
     if (!absl::ConsumePrefix(&encoded, absl::StrCat(KindName(kind), "/"))) continue;
     std::string name;

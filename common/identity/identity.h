@@ -9,13 +9,13 @@
 namespace keysphere::identity {
 
 // What a certificate speaks for.
-enum class Kind { kController, kHost, kUser };
+enum class Kind { kController, kHost, kUser, kKms };
 
-// "controller", "host" or "user": the word in the URI.
+// "controller", "host", "user" or "kms": the word in the URI.
 absl::string_view KindName(Kind kind);
 
 // Who a process or a person is: the SPIFFE URI of its certificate,
-// spiffe://TRUST_DOMAIN/{controller,host,user}/NAME. A plain value.
+// spiffe://TRUST_DOMAIN/{controller,host,user,kms}/NAME. A plain value.
 struct Identity {
   std::string trust_domain;  // 1-255 of a-z 0-9 . - _
   Kind kind = Kind::kUser;

@@ -42,6 +42,9 @@ TEST(IdentityTest, UriReadsBack) {
   }
   EXPECT_EQ(Identity::Create("d", Kind::kController, "a/b").value().ToUri(),
             "spiffe://d/controller/a%2Fb");
+  for (const Kind kind : {Kind::kController, Kind::kHost, Kind::kUser, Kind::kKms}) {
+    EXPECT_EQ(Identity::Parse(Identity{"d", kind, "a"}.ToUri()).value().kind, kind);
+  }
 }
 
 TEST(IdentityTest, OtherUrisAreRefused) {

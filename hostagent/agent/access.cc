@@ -66,6 +66,7 @@ absl::Status CheckAccess(const AccessPolicy& policy, const config::Attachment& a
     case identity::Kind::kUser:
       return CheckUser(policy, caller, right);
     case identity::Kind::kHost:
+    case identity::Kind::kKms:
       break;
   }
   return NoPermission(caller);

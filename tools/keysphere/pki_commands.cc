@@ -93,7 +93,7 @@ void AddIssue(Command* group) {
   auto args = std::make_shared<Args>();
   Command command = group->Sub("issue", "Issue a certificate: DIR/KIND-NAME.crt and .key",
                                "pki issue host esx-1 --ca ./pki --ip 192.0.2.7");
-  command.Argument(&args->kind, "KIND", "controller, host or user");
+  command.Argument(&args->kind, "KIND", "controller, host, user or kms");
   command.Argument(&args->name, "NAME", "the NAME of its SPIFFE id");
   command.Required(&args->ca, "--ca", "DIR", "the authority's folder");
   command.Option(&args->out, "--out", "DIR", "where the files go (default: the authority's)");
@@ -108,8 +108,10 @@ void AddIssue(Command* group) {
       request.kind = identity::Kind::kHost;
     } else if (args->kind == "user") {
       request.kind = identity::Kind::kUser;
+    } else if (args->kind == "kms") {
+      request.kind = identity::Kind::kKms;
     } else {
-      return UsageError("KIND is controller, host or user");
+      return UsageError("KIND is controller, host, user or kms");
     }
     request.name = args->name;
     request.ip_addresses = args->ips;
