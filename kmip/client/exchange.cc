@@ -33,6 +33,10 @@ v1::Reason ReasonFor(ResultReason reason, Operation operation) {
       return v1::REASON_INVALID_STATE;
     case ResultReason::kOperationNotSupported:
       return v1::REASON_UNSUPPORTED;
+    case ResultReason::kInvalidMessage:
+      // Some servers say so of operations that they do not know (PyKMIP's of Add Attribute).
+      return operation == Operation::kAddAttribute ? v1::REASON_UNSUPPORTED
+                                                   : v1::REASON_KMS_REFUSED;
     default:
       return v1::REASON_KMS_REFUSED;
   }

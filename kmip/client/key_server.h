@@ -79,6 +79,7 @@ class KeyServer {
   // repeated after an error: the server may have made a key that nobody knows.
   virtual void CreateKey(absl::Duration timeout, status::Callback<std::string> done) = 0;
 
+  // UNSUPPORTED: the server has no Add Attribute (PyKMIP's); the key serves without them.
   virtual void AddAttributes(std::string uid, std::vector<TextAttribute> attributes,
                              absl::Duration timeout, status::DoneCallback done) = 0;
 
