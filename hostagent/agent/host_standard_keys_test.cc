@@ -92,12 +92,15 @@ TEST_F(StandardKeysTest, S54_S89_AFirstSyncInAnOutageOfTheKmsLocksForThat) {
   sync.mutable_standard_providers(0)->set_kms_unreachable(true);
   EXPECT_THAT(host().Manage(&HostAgent::ApplyKeys, sync)->locked_vms(), ElementsAre("web"));
   ExpectLocked(v1::LOCK_CAUSE_KMS_CLUSTER_ERROR, v1::REASON_KMS_UNREACHABLE);
-  EXPECT_THAT(host().Vm("web").lock().summary(), HasSubstr("ncryption mode of the host is off"));
+  EXPECT_EQ(host().Vm("web").lock().reason(), v1::REASON_HOST_NOT_SAFE);
+  EXPECT_THAT(host().Vm("web").lock().summary(),
+              HasSubstr("o server of the KMS of provider \"kms\" answers"));
+  EXPECT_THAT(host().Vm("web").lock().next_step(),
+              HasSubstr("re-enable encryption mode of the host or unlock the VM"));
   EXPECT_THAT(host().PowerOn("web"), HasReason(v1::REASON_HOST_NOT_SAFE));
   // The KMS answers again: what to do is another thing now, the cause of the lock is not.
   ASSERT_THAT(host().TickStandard({kms_.State()}), IsOk());
   ExpectLocked(v1::LOCK_CAUSE_KMS_CLUSTER_ERROR, v1::REASON_KEY_MISSING_ON_HOST);
-  ASSERT_THAT(host().MakeSafe(kms_, host_key_), IsOk());
   EXPECT_THAT(host().Vm("web").lock().next_step(), HasSubstr("either fetches the key"));
 }
 

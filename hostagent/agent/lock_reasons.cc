@@ -1,5 +1,7 @@
 #include "hostagent/agent/lock_reasons.h"
 
+#include <algorithm>
+
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "common/status/status.h"
@@ -180,6 +182,15 @@ v1::LockExplanation ExplainLock(const HostContext& host, const vm::KeyId& key, b
   }
   // VM_LOCKED says nothing to a person: the first thing that is wrong does.
   causes.pop_back();
+  // Where a standard provider's key is missing, too, that tells more than that encryption mode is
+  // off: the host lost both at its boot, and the same step brings both back.
+  if (host.keys.standard().Knows(key.provider)) {
+    const auto rest =
+        std::stable_partition(causes.begin(), causes.end(), [](const absl::Status& cause) {
+          return status::ReasonOf(cause) != v1::REASON_HOST_NOT_SAFE;
+        });
+    if (rest != causes.begin()) causes.erase(rest, causes.end());
+  }
   const absl::Status first = status::First(causes);
   std::string summary(first.message());
   std::string next_step = status::DetailOf(first).next_step();
