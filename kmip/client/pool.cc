@@ -25,7 +25,8 @@ Pool::Pool(KmipClientOptions options, net::SslCtxPtr tls, net::CertificateFacts 
       own_(std::move(own)),
       loop_(loop),
       executor_(executor),
-      clock_(clock) {}
+      clock_(clock),
+      resolver_(loop) {}
 
 Pool::~Pool() = default;
 
@@ -260,19 +261,16 @@ void Pool::ResolveFirst() {
   }
   if (resolving_) return;
   resolving_ = true;
-  if (resolver_.joinable()) resolver_.join();
-  resolver_ = std::thread([weak = weak_from_this(), loop = loop_, host = options_.host] {
-    loop->Post([weak, ip = net::Resolve(host)] {
-      const std::shared_ptr<Pool> self = weak.lock();
-      if (self == nullptr) return;
-      self->resolving_ = false;
-      if (ip.ok()) {
-        self->ip_ = *ip;
-        return self->Pump();
-      }
-      const auto waiting = std::exchange(self->waiting_, {});
-      for (const CallPtr& call : waiting) self->Fail(call, ip.status());
-    });
+  resolver_.Resolve(options_.host, [weak = weak_from_this()](absl::StatusOr<std::string> ip) {
+    const std::shared_ptr<Pool> self = weak.lock();
+    if (self == nullptr) return;
+    self->resolving_ = false;
+    if (ip.ok()) {
+      self->ip_ = *std::move(ip);
+      return self->Pump();
+    }
+    const auto waiting = std::exchange(self->waiting_, {});
+    for (const CallPtr& call : waiting) self->Fail(call, ip.status());
   });
 }
 
@@ -361,7 +359,7 @@ void Pool::Close() {
   });
   // Both may wait for somebody who waits for the loop.
   if (listener_ != 0) options_.link_faults->RemoveListener(listener_);
-  if (resolver_.joinable()) resolver_.join();
+  resolver_.Join();
   RunOnLoop([] {});
 }
 

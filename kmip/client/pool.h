@@ -6,7 +6,6 @@
 #include <memory>
 #include <set>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
@@ -17,6 +16,7 @@
 #include "kmip/client/exchange.h"
 #include "kmip/client/kmip_client.h"
 #include "kmip/net/loop.h"
+#include "kmip/net/resolver.h"
 #include "kmip/net/tls.h"
 
 namespace keysphere::kmip::client {
@@ -117,7 +117,7 @@ class Pool : public std::enable_shared_from_this<Pool> {
   bool closed_ = false;
   std::string ip_;
   bool resolving_ = false;
-  std::thread resolver_;  // blocks for DNS; started when it is first needed
+  net::Resolver resolver_;
   std::set<CallPtr> calls_;
   std::deque<CallPtr> waiting_;
   std::map<ClientConnection*, std::shared_ptr<ClientConnection>> connections_;

@@ -12,7 +12,7 @@ from kmip.core.factories.attributes import AttributeFactory
 from kmip.pie import exceptions, objects
 from kmip.pie.client import ProxyKmipClient
 
-from pki import Pki
+from tests.interop.pki import Pki
 
 KMS = ""  # the program, by the command line
 VERSIONS = (
@@ -31,6 +31,11 @@ def name_attribute(name: str) -> Any:
 
 class PyKmipClientTest(unittest.TestCase):
     """One key server for all tests; each names its objects for itself."""
+
+    folder: "tempfile.TemporaryDirectory[str]"
+    pki: Pki
+    nodes: "list[subprocess.Popen[str]]"
+    ports: list[int]
 
     @classmethod
     def setUpClass(cls) -> None:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 
-from pki import Pki
+from tests.interop.pki import Pki
 
 SERVER = """
 import logging, sys

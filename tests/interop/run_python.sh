@@ -1,4 +1,4 @@
 #!/usr/bin/env bash
 # Runs a Python test with the system's interpreter, which has PyKMIP.
 set -euo pipefail
-exec /usr/bin/python3 "$@"
+PYTHONPATH=$PWD exec /usr/bin/python3 "$@"

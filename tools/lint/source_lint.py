@@ -99,7 +99,7 @@ RULES: Tuple[Rule, ...] = (
         re.compile(r"\bstd::(thread|async|jthread)\b|\bpthread_create\b"),
         lambda path: not is_domain(path)
         or path.endswith("_test.cc")
-        or below("common/executor", "common/store", "common/clock", "common/log")(path),
+        or below("common/executor", "common/store", "common/clock", "common/log", "kmip/net")(path),
         "the domain starts no thread: post to an executor",
     ),
     Rule(
