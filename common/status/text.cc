@@ -61,7 +61,8 @@ std::string Printable(absl::string_view text, size_t limit, bool escape_quotes) 
     } else if (c.value == '\t') {
       piece = "\\t";
     } else if (IsControl(c.value)) {
-      piece = absl::StrFormat(c.value < 0x100 ? "\\x%02x" : "\\u%04x", c.value);
+      piece = c.value < 0x100 ? absl::StrFormat("\\x%02x", c.value)
+                              : absl::StrFormat("\\u%04x", c.value);
     } else if (escape_quotes && (c.value == '"' || c.value == '\\')) {
       piece = absl::StrCat("\\", text.substr(0, 1));
     }
