@@ -146,23 +146,6 @@ TEST_F(EventLogTest, WatchFromARevision) {
   EXPECT_THAT(only_new, ElementsAre("4", "5"));
 }
 
-TEST_F(EventLogTest, TheLast100000AreKeptAndOlderOnesAreCompacted) {
-  AppendDurably(EventLog::kKept + 200);
-  std::vector<std::string> heard;
-  log_->Watch(After(100), Hear(&heard));
-  EXPECT_THAT(heard, ElementsAre("REASON_REVISION_COMPACTED"));
-  std::vector<std::string> kept;
-  log_->Watch(After(0), Hear(&kept));
-  EXPECT_EQ(kept.size(), static_cast<size_t>(EventLog::kKept));
-  EXPECT_EQ(kept.front(), "201");
-  // In the store too, but for a batch.
-  EXPECT_FALSE(domain_.store.Get("event/0000000000000000100").value().has_value());
-  Load();
-  std::vector<std::string> loaded;
-  log_->Watch(After(200), Hear(&loaded));
-  EXPECT_EQ(loaded.size(), static_cast<size_t>(EventLog::kKept));
-}
-
 TEST_F(EventLogTest, ASlowWatcherIsDroppedWithTheRevisionToResumeFrom) {
   std::vector<std::string> heard;
   absl::Status end;

@@ -4,8 +4,8 @@ def keysphere_test(name, deps = [], tags = [], size = "small", copts = ["-O0", "
     """A GoogleTest test: beside its code (unit) or in //tests (several parts).
 
     Domain and codec tests that run under sanitizers carry the tag "sanitize" and depend on no
-    gRPC target. Test code is compiled without optimising: that takes much less time, and what is
-    tested is optimised as ever.
+    gRPC target. The few that cannot run under TSan carry "no-tsan" too, and say why. Test code is
+    compiled without optimising: that takes much less time, and what is tested is optimised as ever.
     """
     native.cc_test(
         name = name,
