@@ -281,6 +281,101 @@ TEST(RpcTest, ASlowReaderIsToldToResume) {
   EXPECT_LT(received, 1000);
 }
 
+TEST(RpcTest, AWriterIsToldWhenAllHasBeenSent) {
+  TestServer server;
+  const EchoClient client = NewClient(server.Options());
+  Inbox<int> numbers;
+  CountRequest request;
+  request.set_stay(true);
+  const auto watch = [&] {
+    return client.Watch(
+        &EchoStub::Count, request, {},
+        [&](CountResponse message) { numbers.Add(message.number()); }, [](absl::Status) {});
+  };
+  // Nothing to send; then some messages.
+  const Subscription idle = watch();
+  EXPECT_THAT(server.domain().WaitUntilSentIsTold(1), ElementsAre(true));
+  request.set_messages(200);
+  const Subscription busy = watch();
+  EXPECT_THAT(server.domain().WaitUntilSentIsTold(2), ElementsAre(true, true));
+  EXPECT_EQ(numbers.WaitFor(200).size(), 200u);
+}
+
+TEST(RpcTest, AWriterIsToldWhenWhatItWroteWillNotBeSent) {
+  // A reader that stands still at its first message. It may outlive the test.
+  struct Reader {
+    sync::Mutex mutex;
+    sync::CondVar changed;
+    int messages ABSL_GUARDED_BY(mutex) = 0;
+    bool go_on ABSL_GUARDED_BY(mutex) = false;
+  };
+  const auto reader = std::make_shared<Reader>();
+  TestServer server;
+  const EchoClient client = NewClient(server.Options());
+  CountRequest request;
+  request.set_stay(true);
+  request.set_messages(500);
+  request.set_message_bytes(100'000);  // far more than the connection takes at once
+  Subscription watch = client.Watch(
+      &EchoStub::Count, request, {},
+      [reader](CountResponse) {
+        sync::MutexLock lock(&reader->mutex);
+        ++reader->messages;
+        reader->changed.SignalAll();
+        while (!reader->go_on) reader->changed.Wait(&reader->mutex);
+      },
+      [](absl::Status) {});
+  {
+    sync::MutexLock lock(&reader->mutex);
+    while (reader->messages == 0) reader->changed.Wait(&reader->mutex);
+  }
+
+  watch.Cancel();
+
+  EXPECT_THAT(server.domain().WaitUntilSentIsTold(1), ElementsAre(false));
+  server.domain().WaitUntilStreamsGone(1);
+  sync::MutexLock lock(&reader->mutex);
+  EXPECT_EQ(reader->messages, 1);
+  reader->go_on = true;
+  reader->changed.SignalAll();
+}
+
+TEST(RpcTest, EndCallsEndsAllThatIsUnderWayAndNothingElse) {
+  TestServer server;
+  const EchoClient client = NewClient(server.Options());
+  Inbox<absl::StatusOr<EchoResponse>> answers;
+  EchoRequest hold;
+  hold.set_hold(true);
+  for (int i = 0; i < 2; ++i) {
+    client.Call(&EchoStub::Echo, hold, {},
+                [&](absl::StatusOr<EchoResponse> response) { answers.Add(std::move(response)); });
+  }
+  Inbox<int> numbers;
+  Inbox<absl::Status> end;
+  CountRequest count;
+  count.set_messages(1);
+  count.set_stay(true);
+  const Subscription watch = client.Watch(
+      &EchoStub::Count, count, {}, [&](CountResponse message) { numbers.Add(message.number()); },
+      [&](absl::Status status) { end.Add(std::move(status)); });
+  server.domain().WaitUntilHeld(2);
+  numbers.WaitFor(1);
+
+  client.channel()->EndCalls(
+      status::Error(v1::REASON_HOST_NOT_RESPONDING, "given up").Object("host", "esx-1"));
+
+  for (const auto& answer : answers.WaitFor(2)) {
+    EXPECT_THAT(answer, HasReason(v1::REASON_HOST_NOT_RESPONDING));
+    EXPECT_EQ(status::DetailOf(answer.status()).object(), "host/esx-1");
+  }
+  EXPECT_THAT(end.WaitFor(1)[0], HasReason(v1::REASON_HOST_NOT_RESPONDING));
+  server.domain().WaitUntilStreamsGone(1);
+  // The late answers find nobody; the channel serves on.
+  server.domain().Release();
+  EXPECT_THAT(client.CallSync(&EchoStub::Echo, Text("next")), IsOk());
+  EXPECT_EQ(answers.WaitFor(2).size(), 2u);
+}
+
 TEST(RpcTest, AStreamIsAuthorisedToo) {
   TestServer server;
   ChannelOptions options = server.Options();

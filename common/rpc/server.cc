@@ -84,6 +84,9 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Create(ServerOptions options) {
             "See whether another process listens there, and whether the address is one of "
             "this machine.");
   }
+  if (auto* health = server->server_->GetHealthCheckService()) {
+    for (const ServiceEntry& entry : options.services) health->SetServingStatus(entry.name, true);
+  }
   const std::string host = options.address.substr(0, options.address.rfind(':'));
   server->address_ = absl::StrCat(host, ":", server->port_);
   return server;

@@ -39,8 +39,8 @@ struct ServerOptions {
 };
 
 // A gRPC server of one process: mutual TLS 1.3 alone (S163), callers of our trust domain only,
-// health checking (grpc.health.v1, the whole server as ""), reflection. It takes its address
-// alone: a second server there fails.
+// health checking (grpc.health.v1, each service by its name and the whole server as ""),
+// reflection. It takes its address alone: a second server there fails.
 class Server {
  public:
   // CERT_EXPIRED, CERT_UNTRUSTED: the own certificate; INVALID_STATE: the address is taken.

@@ -39,8 +39,9 @@ void Alarms::Save(const v1::Alarm& alarm) {
   writes_.Put(StoreKey(alarm.name(), alarm.object()), alarm.SerializeAsString());
 }
 
-void Alarms::Raise(absl::string_view name, absl::string_view object, v1::Alarm::Severity severity,
-                   absl::string_view message, int64_t event_revision, bool again) {
+void Alarms::RaiseOn(absl::string_view host, absl::string_view name, absl::string_view object,
+                     v1::Alarm::Severity severity, absl::string_view message,
+                     int64_t event_revision, bool again) {
   const auto [it, is_new] = showing_.try_emplace(Key(name, object));
   v1::Alarm& alarm = it->second;
   if (is_new || again) {
@@ -53,7 +54,38 @@ void Alarms::Raise(absl::string_view name, absl::string_view object, v1::Alarm::
   alarm.set_severity(severity);
   alarm.set_message(status::Printable(message, kMaxMessage));
   alarm.set_event_revision(event_revision);
+  if (!host.empty() && !ShowsOn(host, name, object)) {
+    alarm.add_hosts(std::string(host));
+    std::sort(alarm.mutable_hosts()->begin(), alarm.mutable_hosts()->end());
+  }
   Save(alarm);
+}
+
+void Alarms::ClearOn(absl::string_view host, absl::string_view name, absl::string_view object) {
+  const auto it = showing_.find(Key(name, object));
+  if (it == showing_.end()) return;
+  auto* const hosts = it->second.mutable_hosts();
+  const auto found = std::find(hosts->begin(), hosts->end(), std::string(host));
+  if (found == hosts->end()) return;
+  hosts->erase(found);
+  if (hosts->empty()) return Clear(name, object);
+  Save(it->second);
+}
+
+bool Alarms::ShowsOn(absl::string_view host, absl::string_view name,
+                     absl::string_view object) const {
+  const auto it = showing_.find(Key(name, object));
+  if (it == showing_.end()) return false;
+  const auto& hosts = it->second.hosts();
+  return std::find(hosts.begin(), hosts.end(), std::string(host)) != hosts.end();
+}
+
+std::vector<std::string> Alarms::ObjectsOn(absl::string_view host, absl::string_view name) const {
+  std::vector<std::string> objects;
+  for (const auto& [key, alarm] : showing_) {
+    if (key.first == name && ShowsOn(host, key.first, key.second)) objects.push_back(key.second);
+  }
+  return objects;
 }
 
 void Alarms::Clear(absl::string_view name, absl::string_view object) {

@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -35,7 +36,18 @@ class Alarms {
   // Shows it, or renews its message; `again` takes an acknowledgement back and makes its time now
   // (S88).
   void Raise(absl::string_view name, absl::string_view object, v1::Alarm::Severity severity,
-             absl::string_view message, int64_t event_revision, bool again = false);
+             absl::string_view message, int64_t event_revision, bool again = false) {
+    RaiseOn("", name, object, severity, message, event_revision, again);
+  }
+  // For an object of which several hosts may have one: two hosts may each have a VM of a name. The
+  // alarm shows until it is cleared on each host on which it was raised.
+  void RaiseOn(absl::string_view host, absl::string_view name, absl::string_view object,
+               v1::Alarm::Severity severity, absl::string_view message, int64_t event_revision,
+               bool again = false);
+  void ClearOn(absl::string_view host, absl::string_view name, absl::string_view object);
+  bool ShowsOn(absl::string_view host, absl::string_view name, absl::string_view object) const;
+  // The objects of the alarms of this name that show for the host.
+  std::vector<std::string> ObjectsOn(absl::string_view host, absl::string_view name) const;
   // Its cause ended. No effect if it does not show.
   void Clear(absl::string_view name, absl::string_view object);
   bool Shows(absl::string_view name, absl::string_view object) const;

@@ -27,10 +27,12 @@ bool HasMode(v1::CryptoState state) {
 }  // namespace
 
 int64_t HostWatcher::Append(absl::string_view type, absl::string_view object,
-                            absl::string_view message, const std::string& host) {
+                            absl::string_view message, const std::string& host,
+                            const std::string& user) {
   v1::Event event;
   event.set_type(std::string(type));
   event.set_object(std::string(object));
+  event.set_user(user);
   event.set_message(std::string(message));
   (*event.mutable_arguments())["host"] = host;
   return events_->Append(std::move(event));
@@ -82,8 +84,10 @@ void HostWatcher::OnHostStatus(const std::string& host,
                    revision);
   }
   if (record->last_crypto_state() != status.crypto_state() ||
-      record->last_host_key().key_id() != status.host_key().key_id()) {
-    inventory_->NoteCryptoState(host, status.crypto_state(), status.host_key());
+      record->last_host_key().key_id() != status.host_key().key_id() ||
+      record->last_host_key_check_value() != status.host_key_check_value()) {
+    inventory_->NoteCryptoState(host, status.crypto_state(), status.host_key(),
+                                status.host_key_check_value());
   }
   Changed();
 }
@@ -107,12 +111,9 @@ void HostWatcher::OnKeyReport(const std::string& host, const host::v1::KeyReport
 
 void HostWatcher::TellLock(const std::string& host, const v1::Vm& vm) {
   const std::string object = VmObject(vm);
-  const bool shows = alarms_->Shows(kVmLocked, object);
+  const bool told = alarms_->ShowsOn(host, kVmLocked, object);
   if (vm.lock_state() == v1::LOCK_STATE_LOCKED) {
-    std::set<std::string>& hosts = locked_on_[object];
-    const bool is_another = !hosts.empty() && hosts.count(host) == 0;
-    hosts.insert(host);
-    if (shows && !is_another) return;
+    if (told) return;
     v1::Event event;
     event.set_type(LockEvent(vm.lock().cause()));
     event.set_object(object);
@@ -124,60 +125,61 @@ void HostWatcher::TellLock(const std::string& host, const v1::Vm& vm) {
     arguments["provider"] = vm.lock().key_id().provider_id();
     arguments["reason"] = v1::Reason_Name(vm.lock().reason());
     const int64_t revision = events_->Append(std::move(event));
-    alarms_->Raise(kVmLocked, object, v1::Alarm::SEVERITY_RED, vm.lock().summary(), revision);
+    alarms_->RaiseOn(host, kVmLocked, object, v1::Alarm::SEVERITY_RED, vm.lock().summary(),
+                     revision);
   }
-  if (vm.lock_state() == v1::LOCK_STATE_UNLOCKED && shows) {
-    const auto it = locked_on_.find(object);
-    // What shows since before this process began may be this VM's.
-    const bool was_locked = it == locked_on_.end() || it->second.count(host) != 0;
-    if (!was_locked) return;
+  if (vm.lock_state() == v1::LOCK_STATE_UNLOCKED && told) {
     Append(events::kVmUnlocked, object, absl::StrCat("Virtual machine ", vm.name(), " is unlocked"),
            host);
-    if (EndLock(host, object)) alarms_->Clear(kVmLocked, object);
+    alarms_->ClearOn(host, kVmLocked, object);
   }
 }
 
-bool HostWatcher::EndLock(const std::string& host, const std::string& object) {
-  const auto it = locked_on_.find(object);
-  if (it == locked_on_.end()) return true;
-  it->second.erase(host);
-  if (!it->second.empty()) return false;
-  locked_on_.erase(it);
-  return true;
-}
-
-void HostWatcher::OnVm(const std::string& host, const v1::Vm* before, const v1::Vm& now) {
+void HostWatcher::OnVm(const std::string& host, const v1::Vm* before, const v1::Vm& now,
+                       const std::string& user) {
   TellLock(host, now);
   if (before != nullptr && before->power_state() != now.power_state()) {
     const bool on = now.power_state() == v1::POWER_STATE_ON;
     Append(on ? events::kVmPoweredOn : events::kVmPoweredOff, VmObject(now),
            absl::StrCat("Virtual machine ", now.name(), on ? " is powered on" : " is powered off"),
-           host);
+           host, user);
   }
   Changed();
 }
 
-void HostWatcher::OnVmGone(const std::string& host, const v1::Vm& before) {
+void HostWatcher::OnVmGone(const std::string& host, const v1::Vm& before, const std::string& user) {
   Append(events::kVmRemoved, VmObject(before),
          absl::StrCat("Virtual machine ", before.name(), " is no longer registered on ", host),
-         host);
-  if (EndLock(host, VmObject(before))) alarms_->Clear(kVmLocked, VmObject(before));
+         host, user);
+  alarms_->ClearOn(host, kVmLocked, VmObject(before));
   Changed();
 }
 
-void HostWatcher::OnPurged(const std::string& host, const host::v1::GetHostStatusResponse& status,
-                           const host::v1::ApplyKeysResponse& result) {
-  if (status.crypto_state() != v1::CRYPTO_STATE_SAFE) return;
-  for (const std::string& provider : result.removed_providers()) {
-    if (provider != status.host_key().provider_id()) continue;
-    const std::string message = absl::StrCat("The provider of host ", host,
-                                             "'s key is gone: the host stays in encryption "
-                                             "mode until it reboots");
-    const int64_t revision =
-        Append(events::kReqEnableKmsClusterError, HostObject(host), message, host);
-    alarms_->Raise(kHostRequiresEncryption, HostObject(host), v1::Alarm::SEVERITY_YELLOW, message,
-                   revision);
+void HostWatcher::OnVmsTold(const std::string& host,
+                            const std::map<std::string, host::v1::HostVm>& vms) {
+  // VMs that went while this process was away left their alarms.
+  for (const std::string& object : alarms_->ObjectsOn(host, kVmLocked)) {
+    if (vms.count(object.substr(object.find('/') + 1)) == 0) {
+      alarms_->ClearOn(host, kVmLocked, object);
+    }
   }
+}
+
+void HostWatcher::OnHostForgotten(const std::string& host) {
+  for (const std::string& object : alarms_->ObjectsOn(host, kVmLocked)) {
+    alarms_->ClearOn(host, kVmLocked, object);
+  }
+  Changed();
+}
+
+void HostWatcher::OnHostKeyPurged(const std::string& host) {
+  const std::string message = absl::StrCat("The provider of host ", host,
+                                           "'s key is gone: the host stays in encryption "
+                                           "mode until it reboots");
+  const int64_t revision =
+      Append(events::kReqEnableKmsClusterError, HostObject(host), message, host);
+  alarms_->Raise(kHostRequiresEncryption, HostObject(host), v1::Alarm::SEVERITY_YELLOW, message,
+                 revision);
 }
 
 }  // namespace keysphere::controller::alarms

@@ -3,7 +3,6 @@
 
 #include <functional>
 #include <map>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -38,17 +37,18 @@ class HostWatcher : public hosts::HostObserver {
   void OnHostStatus(const std::string& host,
                     const host::v1::GetHostStatusResponse& status) override;
   void OnKeyReport(const std::string& host, const host::v1::KeyReport& report) override;
-  void OnVm(const std::string& host, const v1::Vm* before, const v1::Vm& now) override;
-  void OnVmGone(const std::string& host, const v1::Vm& before) override;
-  void OnPurged(const std::string& host, const host::v1::GetHostStatusResponse& status,
-                const host::v1::ApplyKeysResponse& result) override;
+  void OnVm(const std::string& host, const v1::Vm* before, const v1::Vm& now,
+            const std::string& user) override;
+  void OnVmGone(const std::string& host, const v1::Vm& before, const std::string& user) override;
+  void OnVmsTold(const std::string& host,
+                 const std::map<std::string, host::v1::HostVm>& vms) override;
+  void OnHostForgotten(const std::string& host) override;
+  void OnHostKeyPurged(const std::string& host) override;
 
  private:
   int64_t Append(absl::string_view type, absl::string_view object, absl::string_view message,
-                 const std::string& host);
+                 const std::string& host, const std::string& user = "");
   void TellLock(const std::string& host, const v1::Vm& vm);
-  // The VM on `host` is locked no more. True: nor is another of its name.
-  bool EndLock(const std::string& host, const std::string& object);
   void Changed() const;
 
   events::EventLog* const events_;
@@ -56,8 +56,6 @@ class HostWatcher : public hosts::HostObserver {
   inventory::Inventory* const inventory_;
   std::vector<std::function<void()>> listeners_;
   std::function<void(const std::string&)> key_lost_;
-  // Hosts on which a VM of the name is locked: two hosts may each have one.
-  std::map<std::string, std::set<std::string>> locked_on_;
 };
 
 }  // namespace keysphere::controller::alarms

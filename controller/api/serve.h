@@ -6,6 +6,8 @@
 #include <type_traits>
 #include <utility>
 
+#include "absl/strings/match.h"
+#include "absl/strings/string_view.h"
 #include "common/rpc/stream_handler.h"
 #include "common/rpc/unary_handler.h"
 #include "common/status/callback.h"
@@ -28,6 +30,15 @@ template <typename Request>
 struct HasRequestId<Request, std::void_t<decltype(std::declval<Request>().request_id())>>
     : std::true_type {};
 
+// Whether the method of this name ("/SERVICE/METHOD") only tells.
+inline bool OnlyTells(absl::string_view method) {
+  method.remove_prefix(method.rfind('/') + 1);
+  for (const char* const verb : {"Get", "List", "Query", "Explain"}) {
+    if (absl::StartsWith(method, verb)) return true;
+  }
+  return false;
+}
+
 // Answers a unary call by a method of the domain:
 //   return Serve(gate_, vcenter_, KS_RPC_METHOD(v1::Hosts), context, request, response,
 //                &vcenter_->hosts(), &hosts::Hosts::GetHost);
@@ -49,6 +60,7 @@ grpc::ServerUnaryReactor* Serve(rpc::Gate* gate, vcenter::VCenter* vcenter, std:
             WipeSecrets(copy.get());
             return done(std::move(allowed));
           }
+          if (!OnlyTells(method)) done = vcenter->AfterItsEvents<Response>(std::move(done));
           auto run = [domain, handler, caller, copy](status::Callback<Response> answer) {
             (domain->*handler)(caller, *copy, std::move(answer));
           };

@@ -17,6 +17,7 @@ struct WriteBehind::State {
   bool committing = false;
   bool closed = false;
   clock::Clock::TimerId retry = clock::Clock::kNoTimer;
+  absl::Status failure;  // why it waits for that timer
 
   // By the sequence that must be durable first.
   std::multimap<uint64_t, status::DoneCallback> waiting;
@@ -58,6 +59,7 @@ void WriteBehind::Add(absl::string_view key, absl::optional<std::string> value) 
 
 void WriteBehind::Flushed(status::DoneCallback done) {
   if (state_->dirty.empty()) return done(absl::OkStatus());
+  if (state_->retry != clock::Clock::kNoTimer) return done(state_->failure);
   state_->waiting.emplace(state_->last_sequence, std::move(done));
 }
 
@@ -113,6 +115,7 @@ void WriteBehind::Committed(const std::shared_ptr<State>& state,
       if (it != state->dirty.end() && it->second.sequence == sequence) state->dirty.erase(it);
     }
   } else {
+    state->failure = status;
     state->retry = state->clock->RunAfter(
         kRetryAfter, [weak = std::weak_ptr<State>(state), strand = state->strand]() {
           strand->Post([weak]() {

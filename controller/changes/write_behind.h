@@ -35,7 +35,8 @@ class WriteBehind {
   void Put(absl::string_view key, std::string value);
   void Delete(absl::string_view key);
   // Runs `done` on the strand when all that was put and deleted before is durable: perhaps now.
-  // With an error when a commit failed meanwhile; the writes are tried again all the same.
+  // With an error when a commit failed meanwhile, or has failed and is not tried again yet; the
+  // writes are tried again all the same.
   void Flushed(status::DoneCallback done);
   // The same, however often a commit fails.
   void WhenDurable(absl::AnyInvocable<void()> done);

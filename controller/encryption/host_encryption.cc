@@ -113,17 +113,15 @@ absl::StatusOr<v1::CryptoKeyId> HostEncryption::HostKeyToUse(const HostSession& 
   }
   // The host's key, else its cluster's, else a new one of the effective default (S102). One of a
   // provider that this vCenter lacks, or that is not for this host, cannot be had.
-  const auto can_be_had = [this, &host](const v1::CryptoKeyId& key) {
-    return !key.key_id().empty() && readiness_->MayHold(host, key.provider_id());
-  };
   const v1::CryptoKeyId own = host.LastHostKey();
   if (host.status().crypto_state() == v1::CRYPTO_STATE_SAFE &&
       !host.status().host_key().key_id().empty()) {
     return host.status().host_key();
   }
-  if (can_be_had(own)) return own;
+  if (readiness_->CanDerive(host, own, host.LastHostKeyCheckValue())) return own;
   for (const Session& other : hosts_->InCluster(host.Facts().cluster)) {
-    if (can_be_had(other->status().host_key())) return other->status().host_key();
+    const v1::CryptoKeyId& key = other->status().host_key();
+    if (readiness_->CanDerive(host, key, other->status().host_key_check_value())) return key;
   }
   KS_ASSIGN_OR_RETURN(const std::string provider, readiness_->Choose({}, host.Facts().cluster));
   return readiness_->NewKey(provider);
@@ -172,7 +170,7 @@ void HostEncryption::RestoreHostKey(const std::string& name) {
   const Session host = *found;
   if (host->status().crypto_state() != v1::CRYPTO_STATE_INCAPABLE) return;
   v1::CryptoKeyId key = host->status().host_key();
-  if (key.key_id().empty() || !readiness_->MayHold(*host, key.provider_id())) {
+  if (!readiness_->CanDerive(*host, key, host->status().host_key_check_value())) {
     if (!options_->Boolean(options::kNewHostKeyIfMissing)) return;
     const absl::StatusOr<std::string> provider = readiness_->Choose({}, host->Facts().cluster);
     if (!provider.ok()) return;

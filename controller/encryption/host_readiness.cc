@@ -27,6 +27,16 @@ bool Collides(const HostSession& host, const host::v1::KeyEntry& entry) {
   return false;
 }
 
+// Of the KDK from which the host has derived its key; `known` where it no longer holds one.
+std::string CheckValueOf(const HostSession& host, const v1::CryptoKeyId& key,
+                         const std::string& known) {
+  if (host.status().host_key().key_id() == key.key_id()) return known;
+  for (const host::v1::KeyEntry& held : host.keys().held()) {
+    if (held.provider() == key.provider_id()) return held.key_check_value();
+  }
+  return known;
+}
+
 absl::Status Mismatch(const HostSession& host, absl::string_view provider) {
   return status::Error(v1::REASON_KEY_MISMATCH,
                        absl::StrCat("host ", status::Quote(host.name()),
@@ -145,6 +155,8 @@ void HostReadiness::SetMode(std::shared_ptr<HostSession> host,
                                 host::v1::GetHostStatusResponse status = host->status();
                                 status.set_crypto_state(answer->crypto_state());
                                 *status.mutable_host_key() = answer->host_key();
+                                status.set_host_key_check_value(CheckValueOf(
+                                    *host, answer->host_key(), status.host_key_check_value()));
                                 host->TakeStatus(status);
                                 done(absl::OkStatus());
                               }));

@@ -36,6 +36,13 @@ class HostReadiness {
     const providers::Provider* const known = providers_->Find(provider);
     return known != nullptr && remediation::Entitlement(host.Facts(), *known).ok();
   }
+  // Whether the host could be given the host key that was derived from the KDK of this check value:
+  // the provider's name may stand for another one now.
+  bool CanDerive(const hosts::HostSession& host, const v1::CryptoKeyId& key,
+                 absl::string_view check_value) const {
+    return !key.key_id().empty() && MayHold(host, key.provider_id()) &&
+           providers_->Find(key.provider_id())->key_check_value == check_value;
+  }
   // A new key of the provider: for a native one no more than a new input of the derivation (S35).
   v1::CryptoKeyId NewKey(const std::string& provider) const;
 

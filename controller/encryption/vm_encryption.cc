@@ -100,10 +100,11 @@ void VmEncryption::CallHost(const access::Caller& caller, const std::string& ope
     }
     host->TakeVm(*answer);
     const bool crypto = !key.key_id().empty() || !old_key.key_id().empty();
-    if (crypto) {
-      Audit(deps_.events, caller, operation, VmObject(vm), key, old_key, host->name());
-    }
-    deps_.tasks->End(id, absl::OkStatus());
+    if (!crypto) return deps_.tasks->End(id, absl::OkStatus());
+    Audit(deps_.events, caller, operation, VmObject(vm), key, old_key, host->name());
+    // Whoever is told of the end finds the event (S148).
+    deps_.events->Flushed(
+        [tasks = deps_.tasks, id](const absl::Status&) { tasks->End(id, absl::OkStatus()); });
   }));
 }
 

@@ -67,6 +67,9 @@ class EventLog {
   // `type`, `object`, `message` are set by the caller; `arguments` hold no secret.
   // Never waits: while the store refuses it, the event is tried again.
   int64_t Append(v1::Event event);
+  // Runs `done` on the strand once all events until now are durable, perhaps now: what a client is
+  // told has its events (S148). With an error where the store refuses them; they are tried again.
+  void Flushed(status::DoneCallback done) { writes_.Flushed(std::move(done)); }
 
   void ListEvents(const access::Caller& caller, const v1::ListEventsRequest& request,
                   status::Callback<v1::ListEventsResponse> done);

@@ -1,11 +1,13 @@
 #ifndef KEYSPHERE_CONTROLLER_HOSTS_HOST_OBSERVER_H_
 #define KEYSPHERE_CONTROLLER_HOSTS_HOST_OBSERVER_H_
 
+#include <map>
 #include <string>
 
 #include "absl/strings/string_view.h"
 #include "keysphere/host/v1/host_management.pb.h"
 #include "keysphere/host/v1/host_status.pb.h"
+#include "keysphere/host/v1/host_vms.pb.h"
 #include "keysphere/v1/inventory.pb.h"
 
 namespace keysphere::controller::hosts {
@@ -21,14 +23,20 @@ class HostObserver {
   virtual void OnHostStatus(const std::string& host,
                             const host::v1::GetHostStatusResponse& status) = 0;
   virtual void OnKeyReport(const std::string& host, const host::v1::KeyReport& report) = 0;
-  // `before` is nullptr for a VM that was not known.
-  virtual void OnVm(const std::string& host, const v1::Vm* before, const v1::Vm& now) = 0;
-  virtual void OnVmGone(const std::string& host, const v1::Vm& before) = 0;
+  // `before` is nullptr for a VM that was not known. `user`: whose operation it was; empty:
+  // nobody's that is known.
+  virtual void OnVm(const std::string& host, const v1::Vm* before, const v1::Vm& now,
+                    const std::string& user) = 0;
+  virtual void OnVmGone(const std::string& host, const v1::Vm& before, const std::string& user) = 0;
+  // The host has told all its VMs, by name, each by OnVm already: it has no other.
+  virtual void OnVmsTold(const std::string& host,
+                         const std::map<std::string, host::v1::HostVm>& vms) = 0;
+  // The host is this vCenter's no more.
+  virtual void OnHostForgotten(const std::string& host) = 0;
   // The host was safe, has booted without its host key, and its first sync has ended (S150).
   virtual void OnHostKeyLost(const std::string& /*host*/) {}
-  // A pass took these providers from the host.
-  virtual void OnPurged(const std::string& host, const host::v1::GetHostStatusResponse& status,
-                        const host::v1::ApplyKeysResponse& result) = 0;
+  // A pass took from the safe host the KDK of its host key (S150).
+  virtual void OnHostKeyPurged(const std::string& host) = 0;
 };
 
 }  // namespace keysphere::controller::hosts

@@ -23,16 +23,22 @@ bool ObeysAnother(const absl::Status& status) {
 
 }  // namespace
 
-HostSession::HostSession(Deps deps, std::string name, std::string address, std::string cluster)
+HostSession::HostSession(Deps deps, std::string name, std::string address, std::string cluster,
+                         bool in_inventory)
     : deps_(deps),
       name_(std::move(name)),
       address_(std::move(address)),
-      first_cluster_(std::move(cluster)) {}
+      first_cluster_(std::move(cluster)),
+      in_inventory_(in_inventory) {}
 
 HostSession::~HostSession() { Close(); }
 
+const inventory::HostRecord* HostSession::Record() const {
+  return in_inventory_ ? deps_.inventory->FindHost(name_) : nullptr;
+}
+
 std::string HostSession::Cluster() const {
-  const inventory::HostRecord* const record = deps_.inventory->FindHost(name_);
+  const inventory::HostRecord* const record = Record();
   return record == nullptr ? first_cluster_ : record->cluster();
 }
 
@@ -47,8 +53,14 @@ remediation::HostFacts HostSession::Facts() const {
 
 v1::CryptoKeyId HostSession::LastHostKey() const {
   if (!status_.host_key().key_id().empty()) return status_.host_key();
-  const inventory::HostRecord* const record = deps_.inventory->FindHost(name_);
+  const inventory::HostRecord* const record = Record();
   return record == nullptr ? v1::CryptoKeyId() : record->last_host_key();
+}
+
+std::string HostSession::LastHostKeyCheckValue() const {
+  if (!status_.host_key().key_id().empty()) return status_.host_key_check_value();
+  const inventory::HostRecord* const record = Record();
+  return record == nullptr ? "" : record->last_host_key_check_value();
 }
 
 v1::Host HostSession::Describe() const {
@@ -85,6 +97,16 @@ absl::Status HostSession::NotResponding() const {
                       : "Start the host, or ask it directly.");
 }
 
+absl::Status HostSession::NotToldYet(absl::string_view vm) const {
+  return status::Error(v1::REASON_HOST_NOT_RESPONDING,
+                       absl::StrCat("host ", status::Quote(name_),
+                                    " has not told its VMs since this vCenter started: it may have "
+                                    "VM ",
+                                    status::Quote(vm)))
+      .Object("host", name_)
+      .NextStep("Try again when the host is connected, or name the VM's host.");
+}
+
 absl::Status HostSession::EnsureLink() {
   if (link_ != nullptr) return absl::OkStatus();
   KS_ASSIGN_OR_RETURN(link_, deps_.links->Connect(name_, address_));
@@ -105,9 +127,18 @@ void HostSession::KeepConnected() {
   StartAttach(/*force=*/false, [](absl::Status) {});
 }
 
+void HostSession::LearnOwner(absl::AnyInvocable<void()> done) {
+  if (connected() || state_ == v1::CONNECTION_STATE_DISCONNECTED || closed_) return done();
+  owner_waiters_.push_back(std::move(done));
+  if (!attaching_) StartAttach(/*force=*/false, [](absl::Status) {});
+}
+
 void HostSession::StartAttach(bool force, status::DoneCallback done) {
   if (closed_) return done(NotResponding());
-  if (absl::Status linked = EnsureLink(); !linked.ok()) return done(linked);
+  if (absl::Status linked = EnsureLink(); !linked.ok()) {
+    done(linked);
+    return FinishOwnerWaiters();
+  }
   attaching_ = true;
   const absl::Time began = deps_.clock->Now();
   host::v1::AttachRequest request;
@@ -120,11 +151,13 @@ void HostSession::StartAttach(bool force, status::DoneCallback done) {
                       self->attaching_ = false;
                       if (self->closed_) return done(self->NotResponding());
                       if (response.ok()) {
-                        return self->OnAttached(*std::move(response), std::move(done));
+                        self->OnAttached(*std::move(response), std::move(done));
+                      } else {
+                        self->NoteAnswer(response.status());
+                        done(response.status());
+                        self->ScheduleRetry(began);
                       }
-                      self->NoteAnswer(response.status());
-                      done(response.status());
-                      self->ScheduleRetry(began);
+                      self->FinishOwnerWaiters();
                     }));
 }
 
@@ -138,7 +171,7 @@ void HostSession::OnAttached(host::v1::AttachResponse response, status::DoneCall
   }
   state_ = v1::CONNECTION_STATE_CONNECTED;
   deps_.observer->OnHostConnected(name_);
-  const inventory::HostRecord* const record = deps_.inventory->FindHost(name_);
+  const inventory::HostRecord* const record = Record();
   const bool key_lost = record != nullptr && record->last_crypto_state() == v1::CRYPTO_STATE_SAFE &&
                         response.status().crypto_state() == v1::CRYPTO_STATE_INCAPABLE;
   TakeStatus(response.status());
@@ -188,7 +221,7 @@ void HostSession::OnHostEvent(uint64_t watch, host::v1::HostEvent event) {
     case host::v1::HostEvent::kVmChanged:
       return TakeVm(event.vm_changed());
     case host::v1::HostEvent::kVmRemoved:
-      return ForgetVm(event.vm_removed().vm());
+      return ForgetVm(event.vm_removed().vm(), event.vm_removed().user());
     case host::v1::HostEvent::kStatusChanged:
       return TakeStatus(event.status_changed());
     case host::v1::HostEvent::kKeysChanged:
@@ -217,6 +250,8 @@ void HostSession::TakeSnapshot(const host::v1::HostEvent::Snapshot& snapshot) {
   }
   for (const auto& [name, vm] : gone) ForgetVm(name);
   snapshot_taken_ = true;
+  told_ = true;
+  deps_.observer->OnVmsTold(name_, vms_);
   TakeKeys(snapshot.keys());  // the last: who waits for the host to be ready looks again
   if (!syncing_) FinishAttachWaiters(absl::OkStatus());
 }
@@ -229,15 +264,15 @@ void HostSession::TakeVm(const host::v1::HostVm& vm) {
   if (known && vm.generation() < it->second.generation()) return;
   const v1::Vm before = known ? it->second.vm() : v1::Vm();
   vms_[name] = vm;
-  deps_.observer->OnVm(name_, known ? &before : nullptr, vm.vm());
+  deps_.observer->OnVm(name_, known ? &before : nullptr, vm.vm(), vm.user());
 }
 
-void HostSession::ForgetVm(absl::string_view vm) {
+void HostSession::ForgetVm(absl::string_view vm, const std::string& user) {
   const auto it = vms_.find(std::string(vm));
   if (it == vms_.end()) return;
   const v1::Vm before = it->second.vm();
   vms_.erase(it);
-  deps_.observer->OnVmGone(name_, before);
+  deps_.observer->OnVmGone(name_, before, user);
 }
 
 void HostSession::TakeStatus(const host::v1::GetHostStatusResponse& status) {
@@ -275,6 +310,12 @@ void HostSession::FinishAttachWaiters(const absl::Status& status) {
   std::vector<status::DoneCallback> waiters;
   waiters.swap(attach_waiters_);
   for (status::DoneCallback& waiter : waiters) waiter(status);
+}
+
+void HostSession::FinishOwnerWaiters() {
+  std::vector<absl::AnyInvocable<void()>> waiters;
+  waiters.swap(owner_waiters_);
+  for (absl::AnyInvocable<void()>& waiter : waiters) waiter();
 }
 
 void HostSession::ScheduleRetry(absl::Time began) {
@@ -328,6 +369,7 @@ void HostSession::Close() {
   retry_timer_ = clock::Clock::kNoTimer;
   state_ = v1::CONNECTION_STATE_DISCONNECTED;
   FinishAttachWaiters(NotResponding());
+  FinishOwnerWaiters();
   std::deque<PendingSync> syncs;
   syncs.swap(syncs_);
   for (PendingSync& sync : syncs) sync.done(NotResponding());

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
@@ -52,7 +53,10 @@ class HostSession : public std::enable_shared_from_this<HostSession> {
   // Adds only (S132), or a tick, which also removes.
   enum class SyncKind { kAdd, kTick };
 
-  HostSession(Deps deps, std::string name, std::string address, std::string cluster);
+  // `in_inventory`: it is this vCenter's host, so that what the inventory says of it counts. Else
+  // it is being added, maybe in the place of what the inventory knows under its name.
+  HostSession(Deps deps, std::string name, std::string address, std::string cluster,
+              bool in_inventory);
   ~HostSession();
   HostSession(const HostSession&) = delete;
   HostSession& operator=(const HostSession&) = delete;
@@ -62,6 +66,11 @@ class HostSession : public std::enable_shared_from_this<HostSession> {
   void Attach(bool force, status::DoneCallback done);
   // For a host of the inventory: attaches, and tries again until it works or Close.
   void KeepConnected();
+  // From now on the inventory has the host as this session knows it.
+  void Adopted() { in_inventory_ = true; }
+  // Finds out whether the host still is this vCenter's: `done` when it is connected, is known to
+  // obey another controller, or has not answered a try.
+  void LearnOwner(absl::AnyInvocable<void()> done);
   // Ends the attachment, if the host can be reached, and the session.
   void Detach(status::DoneCallback done);
   // Stops everything; what waits is called back with UNAVAILABLE.
@@ -76,6 +85,9 @@ class HostSession : public std::enable_shared_from_this<HostSession> {
   v1::ConnectionState connection_state() const { return state_; }
   // Connected, and it has told its VMs: what is asked about them now is not answered too early.
   bool ready() const { return connected() && snapshot_taken_; }
+  // It may have VMs that it has never told this process: who asks for one cannot be told that there
+  // is none.
+  bool untold() const { return !told_ && state_ != v1::CONNECTION_STATE_DISCONNECTED; }
   HostLink* link() { return link_.get(); }
   int64_t epoch() const { return epoch_; }
   const host::v1::GetHostStatusResponse& status() const { return status_; }
@@ -83,15 +95,19 @@ class HostSession : public std::enable_shared_from_this<HostSession> {
   const std::map<std::string, host::v1::HostVm>& vms() const { return vms_; }
   remediation::HostFacts Facts() const;
   v1::Host Describe() const;
-  // The host key that it has or had when last told (S102); empty if none is known.
+  // The host key that it has or had when last told (S102); empty if none is known. And the check
+  // value of the KDK from which it was derived.
   v1::CryptoKeyId LastHostKey() const;
+  std::string LastHostKeyCheckValue() const;
   // HOST_NOT_RESPONDING, as a refusal of an operation on this host.
   absl::Status NotResponding() const;
+  // The same of one that is untold, about a VM that it may have.
+  absl::Status NotToldYet(absl::string_view vm) const;
 
   // Takes what the host answered about a VM, or told in the watch.
   void TakeVm(const host::v1::HostVm& vm);
   void TakeStatus(const host::v1::GetHostStatusResponse& status);
-  void ForgetVm(absl::string_view vm);
+  void ForgetVm(absl::string_view vm, const std::string& user = "");
   // An answer that tells that the host obeys another controller ends the session's work.
   void NoteAnswer(const absl::Status& status);
 
@@ -112,6 +128,8 @@ class HostSession : public std::enable_shared_from_this<HostSession> {
     status::Callback<SyncResult> done;
   };
 
+  // What the inventory has of this host; nullptr while it is being added.
+  const inventory::HostRecord* Record() const;
   std::string Cluster() const;
   absl::Status EnsureLink();
   void StartAttach(bool force, status::DoneCallback done);
@@ -122,6 +140,7 @@ class HostSession : public std::enable_shared_from_this<HostSession> {
   void TakeSnapshot(const host::v1::HostEvent::Snapshot& snapshot);
   void TakeKeys(const host::v1::KeyReport& keys);
   void FinishAttachWaiters(const absl::Status& status);
+  void FinishOwnerWaiters();
   void Lose(absl::string_view why);
   void ScheduleRetry(absl::Time began);
 
@@ -135,11 +154,14 @@ class HostSession : public std::enable_shared_from_this<HostSession> {
       SyncKind kind, const remediation::DesiredState& desired, bool report_is_current,
       std::vector<std::string>* added) const;
   bool Holds(const host::v1::KeyEntry& entry) const;
+  // The host is safe, and holds the KDK of its host key.
+  bool HoldsHostKdk() const;
 
   const Deps deps_;
   const std::string name_;
   const std::string address_;
   const std::string first_cluster_;  // until the inventory has the host
+  bool in_inventory_;
   std::unique_ptr<HostLink> link_;
   std::unique_ptr<HostLink::Watch> watch_;
   uint64_t watch_number_ = 0;
@@ -155,9 +177,11 @@ class HostSession : public std::enable_shared_from_this<HostSession> {
   host::v1::KeyReport keys_;
   std::map<std::string, host::v1::HostVm> vms_;
   bool snapshot_taken_ = false;
+  bool told_ = false;             // a snapshot, ever
   bool first_sync_done_ = false;  // of this boot, by this controller
   std::string told_withheld_;     // what the host was told last, serialised
   std::vector<status::DoneCallback> attach_waiters_;
+  std::vector<absl::AnyInvocable<void()>> owner_waiters_;
   std::deque<PendingSync> syncs_;
   bool syncing_ = false;
 };

@@ -32,6 +32,17 @@ bool HostSession::Holds(const host::v1::KeyEntry& entry) const {
   return false;
 }
 
+bool HostSession::HoldsHostKdk() const {
+  if (status_.crypto_state() != v1::CRYPTO_STATE_SAFE) return false;
+  for (const host::v1::KeyEntry& held : keys_.held()) {
+    if (held.provider() == status_.host_key().provider_id() &&
+        held.key_check_value() == status_.host_key_check_value()) {
+      return true;
+    }
+  }
+  return false;
+}
+
 void HostSession::Sync(SyncKind kind, status::Callback<SyncResult> done) {
   if (!connected()) return done(NotResponding());
   syncs_.push_back({kind, std::move(done)});
@@ -160,10 +171,15 @@ void HostSession::Apply(SyncKind kind, bool report_is_current, bool retried) {
   // Rises over restarts of this process too: time does.
   generation_ = std::max(generation_ + 1, absl::ToUnixMicros(deps_.clock->Now()));
   request->set_generation(generation_);
+  // As of now: the watch may tell of the change before the answer does.
+  const std::string digest = keys_.digest();
+  const int collisions = keys_.collisions_size();
+  const bool had_host_kdk = HoldsHostKdk();
   link_->ApplyKeys(
       *std::move(request),
       OnStrand<host::v1::ApplyKeysResponse>(
-          [self = shared_from_this(), kind, report_is_current, retried, withheld,
+          [self = shared_from_this(), kind, report_is_current, retried, withheld, digest,
+           collisions, had_host_kdk,
            result = std::move(result)](absl::StatusOr<host::v1::ApplyKeysResponse> answer) mutable {
             if (self->closed_) return;
             if (!answer.ok()) {
@@ -175,11 +191,14 @@ void HostSession::Apply(SyncKind kind, bool report_is_current, bool retried) {
             }
             self->first_sync_done_ = true;
             self->told_withheld_ = withheld;
+            // To tell a host why it is given no key changes nothing there.
+            result.changed = answer->keys().digest() != digest ||
+                             answer->removed_providers_size() + answer->locked_vms_size() > 0 ||
+                             answer->keys().collisions_size() != collisions;
             self->TakeKeys(answer->keys());
-            result.changed = true;
             result.response = *std::move(answer);
-            if (kind == SyncKind::kTick) {
-              self->deps_.observer->OnPurged(self->name_, self->status_, result.response);
+            if (kind == SyncKind::kTick && had_host_kdk && !self->HoldsHostKdk()) {
+              self->deps_.observer->OnHostKeyPurged(self->name_);
             }
             self->FinishSync(std::move(result));
           }));

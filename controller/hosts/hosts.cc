@@ -35,14 +35,10 @@ bool Uses(const v1::Vm& vm, absl::string_view provider) {
 
 Hosts::~Hosts() { Stop(); }
 
-std::shared_ptr<HostSession> Hosts::MakeSession(const std::string& name, const std::string& address,
-                                                const std::string& cluster) const {
-  return std::make_shared<HostSession>(deps_, name, address, cluster);
-}
-
 void Hosts::Start() {
   for (const inventory::HostRecord* record : deps_.inventory->HostRecords()) {
-    auto session = MakeSession(record->name(), record->address(), record->cluster());
+    auto session = std::make_shared<HostSession>(deps_, record->name(), record->address(),
+                                                 record->cluster(), /*in_inventory=*/true);
     sessions_.emplace(record->name(), session);
     session->KeepConnected();
   }
@@ -85,10 +81,14 @@ absl::StatusOr<std::shared_ptr<HostSession>> Hosts::Connected(absl::string_view 
 
 absl::StatusOr<Hosts::FoundVm> Hosts::FindVm(absl::string_view vm, absl::string_view host) const {
   FoundVm found;
+  const HostSession* untold = nullptr;
   for (const auto& [name, session] : sessions_) {
     if (!host.empty() && name != host) continue;
     const auto it = session->vms().find(std::string(vm));
-    if (it == session->vms().end()) continue;
+    if (it == session->vms().end()) {
+      if (session->untold()) untold = session.get();
+      continue;
+    }
     if (found.host != nullptr) {
       return status::Error(v1::REASON_INVALID_ARGUMENT,
                            absl::StrCat("hosts ", status::Quote(found.host->name()), " and ",
@@ -99,6 +99,7 @@ absl::StatusOr<Hosts::FoundVm> Hosts::FindVm(absl::string_view vm, absl::string_
     found.host = session;
     found.vm = it->second.vm();
   }
+  if (found.host == nullptr && untold != nullptr) return untold->NotToldYet(vm);
   if (found.host == nullptr) {
     return status::Error(v1::REASON_NOT_FOUND, absl::StrCat("no VM ", status::Quote(vm)))
         .Object("vm", vm)
@@ -107,7 +108,7 @@ absl::StatusOr<Hosts::FoundVm> Hosts::FindVm(absl::string_view vm, absl::string_
   return found;
 }
 
-void Hosts::AddHost(const access::Caller& caller, const v1::AddHostRequest& request,
+void Hosts::AddHost(const access::Caller&, const v1::AddHostRequest& request,
                     status::Callback<v1::Host> done) {
   const std::string& name = request.name();
   if (absl::Status valid = files::ValidateName(name); !valid.ok()) return done(valid);
@@ -118,22 +119,23 @@ void Hosts::AddHost(const access::Caller& caller, const v1::AddHostRequest& requ
                     .NextStep("Create the cluster first."));
   }
   const std::shared_ptr<HostSession> former = Find(name);
+  if (former == nullptr) return Join(request, std::move(done));
+  // Whose it is now may not be known yet: this process may just have started.
+  former->LearnOwner(
+      [this, request, done = std::move(done)]() mutable { Join(request, std::move(done)); });
+}
+
+void Hosts::Join(const v1::AddHostRequest& request, status::Callback<v1::Host> done) {
+  const std::string& name = request.name();
+  const std::shared_ptr<HostSession> former = Find(name);
+  // One that went to another vCenter may come back: what is known of it stays until it is here.
   const bool taken_away =
       former != nullptr && former->connection_state() == v1::CONNECTION_STATE_DISCONNECTED;
   if ((former != nullptr && !taken_away) || joining_.count(name) != 0) {
     return done(HostExists(name));
   }
-  if (taken_away) {
-    // It went to another vCenter and comes back: begin anew.
-    former->Close();
-    Forget(former);
-    return deps_.inventory->RemoveHost(
-        name, [this, caller, request, done = std::move(done)](absl::Status status) mutable {
-          if (!status.ok()) return done(status);
-          AddHost(caller, request, std::move(done));
-        });
-  }
-  auto session = MakeSession(name, request.address(), request.cluster());
+  auto session = std::make_shared<HostSession>(deps_, name, request.address(), request.cluster(),
+                                               /*in_inventory=*/false);
   joining_.emplace(name, session);
   session->Attach(request.force(),
                   [this, request, session, done = std::move(done)](absl::Status status) mutable {
@@ -154,16 +156,29 @@ void Hosts::Adopt(const v1::AddHostRequest& request, std::shared_ptr<HostSession
   record.set_cluster(request.cluster());
   record.set_last_crypto_state(session->status().crypto_state());
   *record.mutable_last_host_key() = session->status().host_key();
-  deps_.inventory->AddHost(record, [this, name = request.name(), session,
-                                    done = std::move(done)](absl::Status status) mutable {
+  record.set_last_host_key_check_value(session->status().host_key_check_value());
+  auto adopted = [this, name = request.name(), session,
+                  done = std::move(done)](absl::Status status) mutable {
     joining_.erase(name);
     if (!status.ok()) {
       return session->Detach(
           [done = std::move(done), status](absl::Status) mutable { done(status); });
     }
+    if (const std::shared_ptr<HostSession> former = Find(name)) {
+      former->Close();
+      const std::map<std::string, host::v1::HostVm> before = former->vms();
+      for (const auto& [vm, described] : before) {
+        if (session->vms().count(vm) == 0) former->ForgetVm(vm);
+      }
+    }
     sessions_[name] = session;
+    session->Adopted();
     done(session->Describe());
-  });
+  };
+  if (deps_.inventory->FindHost(request.name()) != nullptr) {
+    return deps_.inventory->ReplaceHost(record, std::move(adopted));
+  }
+  deps_.inventory->AddHost(record, std::move(adopted));
 }
 
 // Its VMs are no longer this vCenter's: their alarms end.
@@ -171,6 +186,7 @@ void Hosts::Forget(const std::shared_ptr<HostSession>& session) {
   sessions_.erase(session->name());
   const std::map<std::string, host::v1::HostVm> vms = session->vms();
   for (const auto& [vm, described] : vms) session->ForgetVm(vm);
+  deps_.observer->OnHostForgotten(session->name());
 }
 
 void Hosts::RemoveHost(const access::Caller&, const v1::RemoveHostRequest& request,

@@ -40,7 +40,8 @@ class Hosts : public providers::ProviderUse, public providers::ProviderListener 
     std::shared_ptr<HostSession> host;
     v1::Vm vm;
   };
-  // By name; with `host` only there. NOT_FOUND, or INVALID_ARGUMENT where two hosts have it.
+  // By name; with `host` only there. INVALID_ARGUMENT where two hosts have it. NOT_FOUND where none
+  // has; HOST_NOT_RESPONDING while one that may have it has not told its VMs since the start.
   absl::StatusOr<FoundVm> FindVm(absl::string_view vm, absl::string_view host) const;
 
   void AddHost(const access::Caller& caller, const v1::AddHostRequest& request,
@@ -64,9 +65,9 @@ class Hosts : public providers::ProviderUse, public providers::ProviderListener 
   void OnProviderDeleted(absl::string_view name) override;
 
  private:
-  std::shared_ptr<HostSession> MakeSession(const std::string& name, const std::string& address,
-                                           const std::string& cluster) const;
   void Forget(const std::shared_ptr<HostSession>& session);
+  // AddHost of one whose owner is known, as far as it can be.
+  void Join(const v1::AddHostRequest& request, status::Callback<v1::Host> done);
   void Adopt(const v1::AddHostRequest& request, std::shared_ptr<HostSession> session,
              status::Callback<v1::Host> done);
 

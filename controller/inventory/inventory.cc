@@ -109,6 +109,17 @@ void Inventory::AddHost(HostRecord record, status::DoneCallback done) {
       });
 }
 
+void Inventory::ReplaceHost(HostRecord record, status::DoneCallback done) {
+  if (!record.cluster().empty() && !HasCluster(record.cluster())) {
+    return done(NoCluster(record.cluster()));
+  }
+  store::Transaction transaction;
+  store::PutProto(&transaction, HostKey(record.name()), record);
+  Commit(
+      std::move(transaction), [this, record]() { hosts_[record.name()] = record; },
+      std::move(done));
+}
+
 void Inventory::RemoveHost(absl::string_view name, status::DoneCallback done) {
   if (FindHost(name) == nullptr) return done(NoHost(name));
   store::Transaction transaction;
@@ -137,11 +148,14 @@ void Inventory::MoveHost(absl::string_view name, absl::string_view cluster,
 }
 
 void Inventory::NoteCryptoState(absl::string_view name, v1::CryptoState state,
-                                const v1::CryptoKeyId& key) {
+                                const v1::CryptoKeyId& key, absl::string_view check_value) {
   const auto it = hosts_.find(name);
   if (it == hosts_.end()) return;
   it->second.set_last_crypto_state(state);
-  if (!key.key_id().empty()) *it->second.mutable_last_host_key() = key;
+  if (!key.key_id().empty()) {
+    *it->second.mutable_last_host_key() = key;
+    it->second.set_last_host_key_check_value(std::string(check_value));
+  }
   store::Transaction transaction;
   store::PutProto(&transaction, HostKey(name), it->second);
   store_->Commit(std::move(transaction), [](absl::StatusOr<store::Revision>) {});

@@ -37,12 +37,16 @@ class Inventory {
 
   // ALREADY_EXISTS; NOT_FOUND for its cluster.
   void AddHost(HostRecord record, status::DoneCallback done);
+  // What is known of a host of this vCenter gives way to `record`. NOT_FOUND for its cluster.
+  void ReplaceHost(HostRecord record, status::DoneCallback done);
   // NOT_FOUND.
   void RemoveHost(absl::string_view name, status::DoneCallback done);
   // NOT_FOUND for host or cluster. An empty cluster: standalone.
   void MoveHost(absl::string_view name, absl::string_view cluster, status::DoneCallback done);
   // Notes what the host told of its encryption mode. Nothing waits for it.
-  void NoteCryptoState(absl::string_view name, v1::CryptoState state, const v1::CryptoKeyId& key);
+  // `check_value` is that of the KDK from which the host key was derived.
+  void NoteCryptoState(absl::string_view name, v1::CryptoState state, const v1::CryptoKeyId& key,
+                       absl::string_view check_value);
 
   // Names where a cluster's default comes from, for Cluster.default_provider.
   using ClusterDefault = std::function<std::string(absl::string_view)>;

@@ -14,6 +14,57 @@ bool Agrees(Enum wanted, Enum is) {
   return static_cast<int>(wanted) == 0 || wanted == is;
 }
 
+const char* Word(v1::PowerState state) {
+  switch (state) {
+    case v1::POWER_STATE_ON:
+      return "on";
+    case v1::POWER_STATE_OFF:
+      return "off";
+    default:
+      return "unknown";
+  }
+}
+
+const char* Word(v1::LockState state) {
+  switch (state) {
+    case v1::LOCK_STATE_LOCKED:
+      return "locked";
+    case v1::LOCK_STATE_UNLOCKED:
+      return "unlocked";
+    default:
+      return "not judged";
+  }
+}
+
+const char* Word(v1::ConnectionState state) {
+  switch (state) {
+    case v1::CONNECTION_STATE_CONNECTED:
+      return "connected";
+    case v1::CONNECTION_STATE_NOT_RESPONDING:
+      return "not responding";
+    case v1::CONNECTION_STATE_DISCONNECTED:
+      return "disconnected";
+    default:
+      return "unknown";
+  }
+}
+
+// vSphere's words.
+const char* Word(v1::CryptoState state) {
+  switch (state) {
+    case v1::CRYPTO_STATE_INCAPABLE:
+      return "incapable";
+    case v1::CRYPTO_STATE_PREPARED:
+      return "prepared";
+    case v1::CRYPTO_STATE_SAFE:
+      return "safe";
+    case v1::CRYPTO_STATE_PENDING_INCAPABLE:
+      return "pendingIncapable";
+    default:
+      return "encryption mode unknown";
+  }
+}
+
 }  // namespace
 
 v1::WaitForResponse StateWaiter::Evaluate(const v1::WaitForRequest& request) const {
@@ -23,15 +74,16 @@ v1::WaitForResponse StateWaiter::Evaluate(const v1::WaitForRequest& request) con
       const auto& wanted = request.vm();
       const auto found = hosts_->FindVm(wanted.vm(), wanted.host());
       if (!found.ok()) {
-        response.set_state(absl::StrCat("vm/", wanted.vm(), ": not there"));
+        const bool untold = status::ReasonOf(found.status()) == v1::REASON_HOST_NOT_RESPONDING;
+        response.set_state(
+            absl::StrCat("vm/", wanted.vm(), untold ? ": not told yet" : ": not there"));
         break;
       }
       const bool connected = found->host->connected();
       response.set_holds(connected && Agrees(wanted.power_state(), found->vm.power_state()) &&
                          Agrees(wanted.lock_state(), found->vm.lock_state()));
-      response.set_state(absl::StrCat("vm/", wanted.vm(), ": ",
-                                      v1::PowerState_Name(found->vm.power_state()), ", ",
-                                      v1::LockState_Name(found->vm.lock_state()),
+      response.set_state(absl::StrCat("vm/", wanted.vm(), ": ", Word(found->vm.power_state()), ", ",
+                                      Word(found->vm.lock_state()),
                                       connected ? "" : ", its host does not answer"));
       break;
     }
@@ -47,9 +99,8 @@ v1::WaitForResponse StateWaiter::Evaluate(const v1::WaitForRequest& request) con
       response.set_holds(!untold && Agrees(wanted.connection_state(), host->connection_state()) &&
                          Agrees(wanted.crypto_state(), host->status().crypto_state()) &&
                          (!wanted.boot_complete() || host->status().boot_complete()));
-      response.set_state(absl::StrCat("host/", wanted.host(), ": ",
-                                      v1::ConnectionState_Name(host->connection_state()), ", ",
-                                      v1::CryptoState_Name(host->status().crypto_state())));
+      response.set_state(absl::StrCat("host/", wanted.host(), ": ", Word(host->connection_state()),
+                                      ", ", Word(host->status().crypto_state())));
       break;
     }
     case v1::WaitForRequest::kAlarm: {

@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -11,6 +12,7 @@
 #include "common/crypto/bundle.h"
 #include "common/executor/executor.h"
 #include "common/random/random.h"
+#include "common/status/callback.h"
 #include "common/store/store.h"
 #include "controller/access/access.h"
 #include "controller/alarms/alarms.h"
@@ -67,6 +69,17 @@ class VCenter {
   void Start();
   // Ends them. On the strand; the object may go when the executor has drained.
   void Stop();
+
+  // `done`, held back until what the answer's operation did has its events durable (S148). For
+  // answers on the strand.
+  template <typename Response>
+  status::Callback<Response> AfterItsEvents(status::Callback<Response> done) {
+    return
+        [events = events_.get(), done = std::move(done)](absl::StatusOr<Response> answer) mutable {
+          events->Flushed([answer = std::move(answer), done = std::move(done)](
+                              const absl::Status&) mutable { done(std::move(answer)); });
+        };
+  }
 
   access::Access& access() { return *access_; }
   options::Options& options() { return *options_; }

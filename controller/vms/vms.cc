@@ -122,20 +122,22 @@ void Vms::EnableFor(const access::Caller& caller, Session host, v1::Vm vm,
       });
 }
 
-void Vms::UnregisterVm(const access::Caller&, const v1::UnregisterVmRequest& request,
+void Vms::UnregisterVm(const access::Caller& caller, const v1::UnregisterVmRequest& request,
                        status::Callback<v1::UnregisterVmResponse> done) {
   const auto found = FindUsable(request.vm(), request.host());
   if (!found.ok()) return done(found.status());
+  auto wanted = ForHost<host::v1::UnregisterHostVmRequest>(*found->host, request.vm());
+  wanted.set_user(caller.user);
   found->host->link()->UnregisterHostVm(
-      ForHost<host::v1::UnregisterHostVmRequest>(*found->host, request.vm()),
+      std::move(wanted),
       found->host->OnStrand<host::v1::UnregisterHostVmResponse>(
-          [host = found->host, vm = request.vm(), done = std::move(done)](
+          [host = found->host, vm = request.vm(), user = caller.user, done = std::move(done)](
               absl::StatusOr<host::v1::UnregisterHostVmResponse> answer) mutable {
             if (!answer.ok()) {
               host->NoteAnswer(answer.status());
               return done(answer.status());
             }
-            host->ForgetVm(vm);
+            host->ForgetVm(vm, user);
             done(v1::UnregisterVmResponse());
           }));
 }
@@ -184,6 +186,7 @@ void Vms::PowerOnVm(const access::Caller& caller, const v1::PowerOnVmRequest& re
   auto power_on = [this, caller, host, vm, done = std::move(done)]() mutable {
     auto wanted = ForHost<host::v1::PowerOnHostVmRequest>(*host, vm.name());
     wanted.set_may_enable_host(access_->Has(caller, access::kRegisterHost));
+    wanted.set_user(caller.user);
     host->link()->PowerOnHostVm(
         std::move(wanted),
         Taking(host, [this, host, vm, done = std::move(done)](absl::StatusOr<v1::Vm> on) mutable {
@@ -195,13 +198,13 @@ void Vms::PowerOnVm(const access::Caller& caller, const v1::PowerOnVmRequest& re
   BringKeys(host, std::move(power_on));
 }
 
-void Vms::PowerOffVm(const access::Caller&, const v1::PowerOffVmRequest& request,
+void Vms::PowerOffVm(const access::Caller& caller, const v1::PowerOffVmRequest& request,
                      status::Callback<v1::Vm> done) {
   const auto found = FindUsable(request.vm(), request.host());
   if (!found.ok()) return done(found.status());
-  found->host->link()->PowerOffHostVm(
-      ForHost<host::v1::PowerOffHostVmRequest>(*found->host, request.vm()),
-      Taking(found->host, std::move(done)));
+  auto wanted = ForHost<host::v1::PowerOffHostVmRequest>(*found->host, request.vm());
+  wanted.set_user(caller.user);
+  found->host->link()->PowerOffHostVm(std::move(wanted), Taking(found->host, std::move(done)));
 }
 
 void Vms::ResetVm(const access::Caller&, const v1::ResetVmRequest& request,

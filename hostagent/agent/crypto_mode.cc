@@ -17,19 +17,39 @@ absl::Status WrongState(const config::HostKey& state, absl::string_view wanted) 
       .With("crypto_state", v1::CryptoState_Name(StateOf(state)));
 }
 
-void MakeSafe(const std::string& provider, const std::string& key_id, config::HostKey* state) {
+void MakeSafe(const std::string& provider, const std::string& key_id, const keys::KeyCache& cache,
+              config::HostKey* state) {
   state->set_state(config::CRYPTO_STATE_SAFE);
   state->set_provider(provider);
   state->set_key_id(key_id);
+  state->set_kcv(cache.KdkCheckValue(provider));
+}
+
+bool IsNamed(const config::HostKey& state, const v1::CryptoKeyId& key) {
+  return state.provider() == key.provider_id() && state.key_id() == key.key_id();
+}
+
+// Refuses the name of the host's key where it would now give another key: the host holds another
+// KDK under the provider's name than the one from which its key was derived.
+absl::Status CheckSameKdk(const keys::KeyCache& cache, const v1::CryptoKeyId& key,
+                          const config::HostKey& state) {
+  const std::string held = cache.KdkCheckValue(key.provider_id());
+  if (!IsNamed(state, key) || held.empty() || held == state.kcv()) return absl::OkStatus();
+  return status::Error(v1::REASON_KEY_MISMATCH,
+                       "the host key of this id was derived from another key of the provider")
+      .Object("provider", key.provider_id())
+      .NextStep("name a new key id");
 }
 
 // `brought`: the key comes with the request.
-absl::Status CheckKey(const keys::KeyCache& cache, const v1::CryptoKeyId& key, bool brought) {
+absl::Status CheckKey(const keys::KeyCache& cache, const v1::CryptoKeyId& key, bool brought,
+                      const config::HostKey& state) {
   if (key.key_id().empty() || key.provider_id().empty() || key.key_id().size() > 256) {
     return status::Error(v1::REASON_INVALID_ARGUMENT, "host_key needs key_id and provider_id");
   }
   if (brought) return absl::OkStatus();
   KS_RETURN_IF_ERROR(CheckKeyHere(cache, key.provider_id(), key.key_id()));
+  KS_RETURN_IF_ERROR(CheckSameKdk(cache, key, state));
   // Whether it can really be had.
   return cache.HostKey(key.provider_id(), key.key_id()).status();
 }
@@ -111,7 +131,10 @@ absl::StatusOr<bool> ChangeCryptoMode(SetCryptoModeRequest::Action action,
       return true;
     case SetCryptoModeRequest::ACTION_ENABLE:
       if (now == v1::CRYPTO_STATE_SAFE) {
-        if (state->provider() == key.provider_id() && state->key_id() == key.key_id()) return false;
+        if (IsNamed(*state, key)) {
+          KS_RETURN_IF_ERROR(CheckSameKdk(cache, key, *state));
+          return false;
+        }
         return status::Error(v1::REASON_ALREADY_EXISTS, "the host is safe with another host key")
             .With("provider", state->provider())
             .With("key_id", state->key_id())
@@ -120,8 +143,8 @@ absl::StatusOr<bool> ChangeCryptoMode(SetCryptoModeRequest::Action action,
       if (now != v1::CRYPTO_STATE_PREPARED) {
         return WrongState(*state, "be enabled only once it is prepared");
       }
-      KS_RETURN_IF_ERROR(CheckKey(cache, key, brought));
-      MakeSafe(key.provider_id(), key.key_id(), state);
+      KS_RETURN_IF_ERROR(CheckKey(cache, key, brought, *state));
+      MakeSafe(key.provider_id(), key.key_id(), cache, state);
       return true;
     case SetCryptoModeRequest::ACTION_DISABLE:
       if (now != v1::CRYPTO_STATE_SAFE) {
@@ -133,9 +156,12 @@ absl::StatusOr<bool> ChangeCryptoMode(SetCryptoModeRequest::Action action,
       if (now != v1::CRYPTO_STATE_SAFE) {
         return WrongState(*state, "change its key only while the host is safe");
       }
-      if (state->provider() == key.provider_id() && state->key_id() == key.key_id()) return false;
-      KS_RETURN_IF_ERROR(CheckKey(cache, key, brought));
-      MakeSafe(key.provider_id(), key.key_id(), state);
+      if (IsNamed(*state, key)) {
+        KS_RETURN_IF_ERROR(CheckSameKdk(cache, key, *state));
+        return false;
+      }
+      KS_RETURN_IF_ERROR(CheckKey(cache, key, brought, *state));
+      MakeSafe(key.provider_id(), key.key_id(), cache, state);
       return true;
     default:
       return status::Error(v1::REASON_INVALID_ARGUMENT, "action is not set");
@@ -155,8 +181,8 @@ absl::StatusOr<bool> EnableFor(const std::string& provider, const std::string& k
   v1::CryptoKeyId key;
   key.set_provider_id(provider);
   key.set_key_id(key_id);
-  KS_RETURN_IF_ERROR(CheckKey(cache, key, /*brought=*/false));
-  MakeSafe(provider, key_id, state);
+  KS_RETURN_IF_ERROR(CheckKey(cache, key, /*brought=*/false, *state));
+  MakeSafe(provider, key_id, cache, state);
   return true;
 }
 
@@ -172,10 +198,14 @@ bool BootCryptoMode(const keys::KeyCache& cache, const std::string& new_key_id,
     default:
       return false;
   }
-  if (cache.HostKey(state->provider(), state->key_id()).ok()) return false;
+  // Derivable is what the very key of then gives, not another one under its name (S116, S141).
+  if (cache.KdkCheckValue(state->provider()) == state->kcv() &&
+      cache.HostKey(state->provider(), state->key_id()).ok()) {
+    return false;
+  }
   for (const host::v1::KeyEntry& held : cache.Held()) {
     if (!cache.HostKey(held.provider(), new_key_id).ok()) continue;
-    MakeSafe(held.provider(), new_key_id, state);
+    MakeSafe(held.provider(), new_key_id, cache, state);
     return true;
   }
   state->set_state(config::CRYPTO_STATE_INCAPABLE);

@@ -27,7 +27,9 @@ v1::CryptoState StateOf(const config::HostKey& key);
 v1::CryptoKeyId KeyIdOf(const config::HostKey& key);
 
 // Does what a controller asks. True: `state` changed. The key must be on the host (KEY_MISMATCH,
-// KEY_MISSING_ON_HOST, another of CheckKeyHere) or be `brought` by the request.
+// KEY_MISSING_ON_HOST, another of CheckKeyHere) or be `brought` by the request. KEY_MISMATCH too
+// for the id of the key that the host has or lost, where the provider's name stands for another KDK
+// now.
 absl::StatusOr<bool> ChangeCryptoMode(host::v1::SetCryptoModeRequest::Action action,
                                       const v1::CryptoKeyId& key, const keys::KeyCache& cache,
                                       bool brought, config::HostKey* state);
@@ -38,8 +40,9 @@ absl::StatusOr<bool> EnableFor(const std::string& provider, const std::string& k
                                const keys::KeyCache& cache, config::HostKey* state);
 
 // What a boot makes of it: pendingIncapable becomes incapable (S97); safe stays if the host key can
-// be derived (S51) or was persisted (S57), else the host makes a new one, `new_key_id`, from a key
-// that it holds, else it is incapable and remembers which key it lost (S150). True: changed.
+// be derived (S51) from the KDK of then or was persisted (S57), else the host makes a new one,
+// `new_key_id`, from a key that it holds, else it is incapable and remembers which key it lost
+// (S150). True: changed.
 bool BootCryptoMode(const keys::KeyCache& cache, const std::string& new_key_id,
                     config::HostKey* state);
 

@@ -24,6 +24,12 @@ v1::TpmVersion ToProto(tpm::TpmVersion version) {
   }
 }
 
+// Who asks: a user is known by its certificate, a controller asks for its own caller.
+template <typename Request>
+std::string UserOf(const HostAgent::Caller& caller, const Request& request) {
+  return caller.kind == identity::Kind::kUser ? caller.name : request.user();
+}
+
 }  // namespace
 
 HostAgent::HostAgent(HostOptions options)
@@ -88,6 +94,7 @@ GetHostStatusResponse HostAgent::Status() const {
   status.set_crypto_state(host_.crypto_state());
   if (!config.host_key().key_id().empty()) {
     *status.mutable_host_key() = KeyIdOf(config.host_key());
+    status.set_host_key_check_value(config.host_key().kcv());
   }
   status.set_controller(config.attachment().controller());
   status.set_epoch(static_cast<int64_t>(config.attachment().epoch()));
@@ -181,13 +188,15 @@ void HostAgent::RegisterHostVm(const Caller& caller, const host::v1::RegisterHos
 void HostAgent::UnregisterHostVm(const Caller& caller,
                                  const host::v1::UnregisterHostVmRequest& request,
                                  Callback<host::v1::UnregisterHostVmResponse> done) {
-  Serve(caller, Right::kOperate, request, std::move(done), [this](const auto& req, auto answer) {
-    vms_->Unregister(req.vm(), [this, answer = std::move(answer)](
-                                   absl::StatusOr<host::v1::UnregisterHostVmResponse> r) mutable {
-      NoteBootComplete();
-      answer(std::move(r));
-    });
-  });
+  Serve(caller, Right::kOperate, request, std::move(done),
+        [this, who = UserOf(caller, request)](const auto& req, auto answer) {
+          vms_->Unregister(req.vm(), who,
+                           [this, answer = std::move(answer)](
+                               absl::StatusOr<host::v1::UnregisterHostVmResponse> r) mutable {
+                             NoteBootComplete();
+                             answer(std::move(r));
+                           });
+        });
 }
 
 void HostAgent::ReloadHostVm(const Caller& caller, const host::v1::ReloadHostVmRequest& request,
@@ -202,15 +211,17 @@ void HostAgent::PowerOnHostVm(const Caller& caller, const host::v1::PowerOnHostV
   // A direct user's host role contains the right to enable encryption mode (S151).
   const bool user = caller.kind == identity::Kind::kUser;
   Serve(caller, Right::kOperate, request, std::move(done),
-        [this, user](const auto& req, auto answer) {
-          vms_->PowerOn(req.vm(), user || req.may_enable_host(), std::move(answer));
+        [this, user, who = UserOf(caller, request)](const auto& req, auto answer) {
+          vms_->PowerOn(req.vm(), user || req.may_enable_host(), who, std::move(answer));
         });
 }
 
 void HostAgent::PowerOffHostVm(const Caller& caller, const host::v1::PowerOffHostVmRequest& request,
                                Callback<host::v1::HostVm> done) {
   Serve(caller, Right::kOperate, request, std::move(done),
-        [this](const auto& req, auto answer) { vms_->PowerOff(req.vm(), std::move(answer)); });
+        [this, who = UserOf(caller, request)](const auto& req, auto answer) {
+          vms_->PowerOff(req.vm(), who, std::move(answer));
+        });
 }
 
 void HostAgent::ResetHostVm(const Caller& caller, const host::v1::ResetHostVmRequest& request,

@@ -88,6 +88,44 @@ TEST_F(CryptoModeTest, S150_AfterThePurgeOfItsProviderAHostIsSafeUntilItsReboot)
   EXPECT_EQ(State(), v1::CRYPTO_STATE_INCAPABLE);
 }
 
+TEST_F(CryptoModeTest, S116_S150_AnotherKdkUnderTheNameOfTheHostKeysGivesNotThatKey) {
+  ASSERT_THAT(host().MakeSafe(nkp_), IsOk());
+  const v1::CryptoKeyId key = host().Status().host_key();
+  EXPECT_EQ(host().Status().host_key_check_value(), nkp_.Entry().key_check_value());
+  TestProvider twin = TestProvider::Make("nkp");
+  twin.key_id = nkp_.key_id;
+  ASSERT_THAT(host().Tick({twin}), IsOk());
+  // Safe with its key until the reboot; the key's name stands for no other.
+  EXPECT_EQ(host().Status().host_key().key_id(), key.key_id());
+  EXPECT_THAT(Do(SetCryptoModeRequest::ACTION_ENABLE, key.key_id()),
+              HasReason(v1::REASON_KEY_MISMATCH));
+  EXPECT_THAT(Do(SetCryptoModeRequest::ACTION_CHANGE_KEY, key.key_id()),
+              HasReason(v1::REASON_KEY_MISMATCH));
+  host().Reboot();
+  EXPECT_EQ(State(), v1::CRYPTO_STATE_SAFE);
+  EXPECT_NE(host().Status().host_key().key_id(), key.key_id());
+  EXPECT_EQ(host().Status().host_key_check_value(), twin.Entry().key_check_value());
+  // The new one is derivable at the next boot.
+  const std::string made = host().Status().host_key().key_id();
+  host().Reboot();
+  EXPECT_EQ(host().Status().host_key().key_id(), made);
+}
+
+TEST_F(CryptoModeTest, S116_S150_ALostHostKeyIsNotMadeFromAnotherKdk) {
+  ASSERT_THAT(host().MakeSafe(nkp_), IsOk());
+  const std::string key = host().Status().host_key().key_id();
+  ASSERT_THAT(host().Tick({}), IsOk());
+  host().Reboot();
+  ASSERT_EQ(State(), v1::CRYPTO_STATE_INCAPABLE);
+  ASSERT_THAT(host().Add({TestProvider::Make("nkp")}), IsOk());
+  ASSERT_THAT(Do(SetCryptoModeRequest::ACTION_PREPARE), IsOk());
+  EXPECT_THAT(Do(SetCryptoModeRequest::ACTION_ENABLE, key), HasReason(v1::REASON_KEY_MISMATCH));
+  // From the right one it is.
+  ASSERT_THAT(host().Tick({nkp_}), IsOk());
+  ASSERT_THAT(Do(SetCryptoModeRequest::ACTION_ENABLE, key), IsOk());
+  EXPECT_EQ(State(), v1::CRYPTO_STATE_SAFE);
+}
+
 TEST_F(CryptoModeTest, S104_S150_AtBootAHostMakesANewHostKeyFromAKeyThatItHolds) {
   const TestProvider other = TestProvider::Make("other");
   ASSERT_THAT(host().MakeSafe(nkp_), IsOk());

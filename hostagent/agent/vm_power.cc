@@ -10,8 +10,9 @@ namespace keysphere::hostagent::agent {
 
 using host::v1::HostVm;
 
-void VmRegistry::PowerOn(const std::string& name, bool may_enable_host, Done done) {
-  RunOn<HostVm>(name, std::move(done), [this, may_enable_host](const VmPtr& vm, Done answer) {
+void VmRegistry::PowerOn(const std::string& name, bool may_enable_host, const std::string& user,
+                         Done done) {
+  RunOn<HostVm>(name, std::move(done), [this, may_enable_host, user](const VmPtr& vm, Done answer) {
     if (vm->running) {
       answer(CheckOff(*vm));
       return;
@@ -22,7 +23,7 @@ void VmRegistry::PowerOn(const std::string& name, bool may_enable_host, Done don
       return;
     }
     if (!vm->encrypted()) {
-      StartPowerOn(vm, std::move(answer));
+      StartPowerOn(vm, user, std::move(answer));
       return;
     }
     const vm::KeyId key{vm->view.key_id().provider_id(), vm->view.key_id().key_id()};
@@ -44,18 +45,18 @@ void VmRegistry::PowerOn(const std::string& name, bool may_enable_host, Done don
     if (!refusals.empty()) {
       answer(status::First(refusals));
     } else if (!host_->safe()) {
-      EnableHostThenPowerOn(vm, std::move(answer));
+      EnableHostThenPowerOn(vm, user, std::move(answer));
     } else {
-      StartPowerOn(vm, std::move(answer));
+      StartPowerOn(vm, user, std::move(answer));
     }
   });
 }
 
-void VmRegistry::EnableHostThenPowerOn(const VmPtr& vm, Done done) {
+void VmRegistry::EnableHostThenPowerOn(const VmPtr& vm, const std::string& user, Done done) {
   // First the real unwrap: a host is not enabled for a VM that it cannot open (S151).
   OnVm(
       vm, [this](VmRecord::Files* files) { return Look(files); },
-      [this, vm, done = std::move(done)](FileView found) mutable {
+      [this, vm, user, done = std::move(done)](FileView found) mutable {
         if (!found.problem.ok() || !found.unwrap.ok()) {
           done(RefusalOf(*host_, found.problem.ok() ? found.unwrap : found.problem));
           return;
@@ -66,18 +67,18 @@ void VmRegistry::EnableHostThenPowerOn(const VmPtr& vm, Done done) {
               return EnableFor(provider, host_->options.random->Uuid(), host_->keys,
                                config->mutable_host_key());
             },
-            [this, vm, done = std::move(done)](const absl::Status& enabled) mutable {
+            [this, vm, user, done = std::move(done)](const absl::Status& enabled) mutable {
               if (!enabled.ok()) {
                 done(enabled);
                 return;
               }
               status_changed_();
-              StartPowerOn(vm, std::move(done));
+              StartPowerOn(vm, user, std::move(done));
             });
       });
 }
 
-void VmRegistry::StartPowerOn(const VmPtr& vm, Done done) {
+void VmRegistry::StartPowerOn(const VmPtr& vm, const std::string& user, Done done) {
   struct Started {
     absl::Status status;
     absl::optional<vm::VmDescription> description;  // where more is known than before
@@ -98,7 +99,7 @@ void VmRegistry::StartPowerOn(const VmPtr& vm, Done done) {
         }
         return started;
       },
-      [this, vm, done = std::move(done)](const Started& started) mutable {
+      [this, vm, user, done = std::move(done)](const Started& started) mutable {
         if (!started.status.ok()) {
           // Not judged by this (S67): a VM whose key is missing is not locked.
           done(RefusalOf(*host_, started.status));
@@ -111,13 +112,13 @@ void VmRegistry::StartPowerOn(const VmPtr& vm, Done done) {
         }
         vm->running = true;
         vm->view.set_power_state(v1::POWER_STATE_ON);
-        Changed(vm.get());
-        done(ToProto(*vm));
+        Changed(vm.get(), user);
+        done(ToProto(*vm, user));
       });
 }
 
-void VmRegistry::PowerOff(const std::string& name, Done done) {
-  RunOn<HostVm>(name, std::move(done), [this](const VmPtr& vm, Done answer) {
+void VmRegistry::PowerOff(const std::string& name, const std::string& user, Done done) {
+  RunOn<HostVm>(name, std::move(done), [this, user](const VmPtr& vm, Done answer) {
     const absl::Status on = CheckOn(*vm);
     if (!on.ok()) {
       answer(on);
@@ -130,14 +131,14 @@ void VmRegistry::PowerOff(const std::string& name, Done done) {
           files->running.reset();  // its keys are wiped
           return flushed;
         },
-        [this, vm, answer = std::move(answer)](const absl::Status& flushed) mutable {
+        [this, vm, user, answer = std::move(answer)](const absl::Status& flushed) mutable {
           if (!flushed.ok()) {
             host_->log().Error("vm.flush_failed", {{"vm", vm->name()}, {"error", flushed}});
           }
           vm->running = false;
           vm->view.set_power_state(v1::POWER_STATE_OFF);
-          Changed(vm.get());
-          answer(ToProto(*vm));
+          Changed(vm.get(), user);
+          answer(ToProto(*vm, user));
         });
   });
 }

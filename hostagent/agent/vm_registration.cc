@@ -136,10 +136,10 @@ void VmRegistry::Register(const host::v1::RegisterHostVmRequest& request, Done d
       });
 }
 
-void VmRegistry::Unregister(const std::string& name,
+void VmRegistry::Unregister(const std::string& name, const std::string& user,
                             Callback<host::v1::UnregisterHostVmResponse> done) {
   using Response = host::v1::UnregisterHostVmResponse;
-  RunOn<Response>(name, std::move(done), [this](const VmPtr& vm, Callback<Response> answer) {
+  RunOn<Response>(name, std::move(done), [this, user](const VmPtr& vm, Callback<Response> answer) {
     const absl::Status off = CheckOff(*vm);
     if (!off.ok()) {
       answer(off);
@@ -155,7 +155,7 @@ void VmRegistry::Unregister(const std::string& name,
           }
           return false;
         },
-        [this, vm, answer = std::move(answer)](const absl::Status& saved) mutable {
+        [this, vm, user, answer = std::move(answer)](const absl::Status& saved) mutable {
           if (!saved.ok()) {
             answer(saved);
             return;
@@ -165,6 +165,7 @@ void VmRegistry::Unregister(const std::string& name,
           vms_.erase(vm->name());
           host::v1::HostEvent event;
           event.mutable_vm_removed()->set_vm(vm->name());
+          event.mutable_vm_removed()->set_user(user);
           host_->watchers.Publish(std::move(event));
           OnVm(
               vm,

@@ -298,18 +298,19 @@ void VmRegistry::PowerOffAll(absl::AnyInvocable<void()> done) {
   one_done();
 }
 
-HostVm VmRegistry::ToProto(const VmRecord& vm) const {
+HostVm VmRegistry::ToProto(const VmRecord& vm, const std::string& user) const {
   HostVm out;
+  out.set_user(user);
   *out.mutable_vm() = vm.view;
   out.set_generation(vm.generation);
   return out;
 }
 
-void VmRegistry::Changed(VmRecord* vm) {
+void VmRegistry::Changed(VmRecord* vm, const std::string& user) {
   ++vm->generation;
   if (host_->watchers.empty() || vm->gone) return;
   host::v1::HostEvent event;
-  *event.mutable_vm_changed() = ToProto(*vm);
+  *event.mutable_vm_changed() = ToProto(*vm, user);
   host_->watchers.Publish(std::move(event));
 }
 

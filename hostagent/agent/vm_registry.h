@@ -87,11 +87,14 @@ class VmRegistry {
 
   void Create(const host::v1::CreateHostVmRequest& request, Done done);
   void Register(const host::v1::RegisterHostVmRequest& request, Done done);
-  void Unregister(const std::string& name, Callback<host::v1::UnregisterHostVmResponse> done);
+  // `user` is told with the change.
+  void Unregister(const std::string& name, const std::string& user,
+                  Callback<host::v1::UnregisterHostVmResponse> done);
   void Reload(const std::string& name, Done done);
 
-  void PowerOn(const std::string& name, bool may_enable_host, Done done);
-  void PowerOff(const std::string& name, Done done);
+  // `user` is told with the change.
+  void PowerOn(const std::string& name, bool may_enable_host, const std::string& user, Done done);
+  void PowerOff(const std::string& name, const std::string& user, Done done);
   void Reset(const std::string& name, Done done);
   void ReadDisk(const host::v1::ReadGuestDiskRequest& request,
                 Callback<host::v1::ReadGuestDiskResponse> done);
@@ -150,9 +153,9 @@ class VmRegistry {
   // Judges each that does not run, then calls `done`.
   void JudgeEach(std::vector<VmPtr> vms, Judged done);
 
-  // A changed VM: raises its generation and tells the watchers.
-  void Changed(VmRecord* vm);
-  host::v1::HostVm ToProto(const VmRecord& vm) const;
+  // A changed VM: raises its generation and tells the watchers, and who changed it.
+  void Changed(VmRecord* vm, const std::string& user = "");
+  host::v1::HostVm ToProto(const VmRecord& vm, const std::string& user = "") const;
 
   absl::Status CheckUsable(const VmRecord& vm) const;
   absl::Status CheckOff(const VmRecord& vm) const;
@@ -164,8 +167,8 @@ class VmRegistry {
   // On the VM's strand: does the shallow one, makes the job of the deep one.
   absl::Status StartRekey(const host::v1::RekeyHostVmRequest& request,
                           VmRecord::Files* files) const;
-  void StartPowerOn(const VmPtr& vm, Done done);
-  void EnableHostThenPowerOn(const VmPtr& vm, Done done);
+  void StartPowerOn(const VmPtr& vm, const std::string& user, Done done);
+  void EnableHostThenPowerOn(const VmPtr& vm, const std::string& user, Done done);
   void RunJob(const VmPtr& vm, Step then);
   void MakeFiles(const VmPtr& vm, std::shared_ptr<void> making, Step then);
   void FinishChange(const VmPtr& vm, absl::StatusOr<FileView> found, Done done);

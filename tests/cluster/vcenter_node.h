@@ -56,8 +56,8 @@ class VCenterNode : public controller::hosts::HostLinkFactory {
   // Runs `body` on the vCenter's strand.
   void OnStrand(std::function<void(VCenter&)> body);
 
-  // One request to a part, e.g. Call(&VCenter::providers, &Providers::GetKeyProvider, request).
-  // The wait is at most a minute of virtual time.
+  // One request to a part, answered as the API does, e.g. Call(&VCenter::providers,
+  // &Providers::GetKeyProvider, request). The wait is at most a minute of virtual time.
   template <typename Part, typename Request, typename Response>
   absl::StatusOr<Response> Call(Part& (VCenter::*part)(),
                                 void (Part::*method)(const Caller&, const Request&,
@@ -67,7 +67,9 @@ class VCenterNode : public controller::hosts::HostLinkFactory {
     if (vcenter_ == nullptr) return absl::UnavailableError("the controller is down");
     vcenter_->strand()->Post([this, part, method, request, who = caller, result] {
       ((*vcenter_.*part)().*method)(
-          who, request, [result](absl::StatusOr<Response> answer) { *result = std::move(answer); });
+          who, request,
+          vcenter_->AfterItsEvents<Response>(
+              [result](absl::StatusOr<Response> answer) { *result = std::move(answer); }));
     });
     executor_->RunUntil([&result] { return result->has_value(); }, absl::Minutes(1));
     executor_->RunUntilIdle();

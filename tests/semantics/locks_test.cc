@@ -423,5 +423,80 @@ TEST_F(LocksTest, AHostThatDoesNotAnswerAPassIsNotResponding) {
   EXPECT_EQ(a.Host("esx-1").connection_state(), v1::CONNECTION_STATE_CONNECTED);
 }
 
+TEST_F(LocksTest, S140_AHostComesBackToAVCenterThatHasJustStarted) {
+  MoveVmsToB();
+  cluster.Settle();
+  // The answer to what vcenter-a asks at its start is still under way.
+  esx1.wire().SetDelay(absl::Seconds(1));
+  const auto restart = [this] {
+    a.Crash();
+    ASSERT_THAT(a.Start(), IsOk());
+  };
+  restart();
+  EXPECT_THAT(a.AddHost("esx-1", "cluster-a"), HasReason(v1::REASON_HOST_ATTACHED));
+  restart();
+  EXPECT_THAT(a.AddHost("esx-1", "cluster-a", /*force=*/true), IsOk());
+  EXPECT_EQ(a.Host("esx-1").connection_state(), v1::CONNECTION_STATE_CONNECTED);
+  // One that never went is there already, however early that is asked.
+  restart();
+  EXPECT_THAT(a.AddHost("esx-1", "cluster-a", /*force=*/true),
+              HasReason(v1::REASON_ALREADY_EXISTS));
+  esx1.wire().SetDelay(absl::ZeroDuration());
+  cluster.Advance(absl::Minutes(1));
+  ExpectData("on");
+  EXPECT_THAT(a.PowerOn("off"), IsOk());
+}
+
+TEST_F(LocksTest, S140_S148_AHostThatDoesNotComeBackStaysInTheInventory) {
+  MoveVmsToB();
+  cluster.Settle();
+  ASSERT_EQ(a.Host("esx-1").connection_state(), v1::CONNECTION_STATE_DISCONNECTED);
+  ASSERT_THAT(a.CreateCluster("other"), IsOk());
+  esx1.wire().SetCut(true);
+  EXPECT_THAT(a.AddHost("esx-1", "other", /*force=*/true),
+              HasReason(v1::REASON_HOST_NOT_RESPONDING));
+  EXPECT_EQ(a.Host("esx-1").cluster(), "cluster-a");
+  a.Crash();
+  ASSERT_THAT(a.Start(), IsOk());
+  EXPECT_EQ(a.Host("esx-1").cluster(), "cluster-a");
+  // It comes to the place that was asked last, with its VMs and their alarms as they are now.
+  esx1.wire().SetCut(false);
+  cluster.Advance(absl::Minutes(1));
+  ASSERT_THAT(b.Remediate(), IsOk());
+  ASSERT_TRUE(b.Locked("off"));
+  EXPECT_THAT(a.AddHost("esx-1", "other", /*force=*/true), IsOk());
+  EXPECT_EQ(a.Host("esx-1").cluster(), "other");
+  EXPECT_TRUE(a.Locked("off"));
+  EXPECT_TRUE(a.Shows(kVmLocked, "vm/off"));
+  EXPECT_THAT(a.ConfigureCryptoKey("esx-1"), IsOk());
+  EXPECT_FALSE(a.Shows(kVmLocked, "vm/off"));
+  a.Crash();
+  ASSERT_THAT(a.Start(), IsOk());
+  cluster.Advance(absl::Seconds(1));
+  EXPECT_EQ(a.Host("esx-1").cluster(), "other");
+  EXPECT_EQ(a.Host("esx-1").connection_state(), v1::CONNECTION_STATE_CONNECTED);
+}
+
+TEST_F(LocksTest, S33_APassThatChangesNothingSaysSo) {
+  using Result = v1::RemediateResponse::HostResult;
+  const auto outcome = [this] { return a.Remediate()->hosts(0).outcome(); };
+  EXPECT_EQ(outcome(), Result::OUTCOME_UNCHANGED);
+  // The host is told why it gets no key of it; that is no change.
+  ASSERT_THAT(a.CreateNkp("nkp"), IsOk());
+  EXPECT_EQ(outcome(), Result::OUTCOME_UNCHANGED);
+  ASSERT_THAT(a.BackUp("nkp"), IsOk());
+  EXPECT_EQ(outcome(), Result::OUTCOME_UNCHANGED);  // the key has travelled already
+  ASSERT_THAT(a.MoveHost("esx-1", ""), IsOk());
+  EXPECT_EQ(outcome(), Result::OUTCOME_CHANGED);
+  ASSERT_THAT(a.MoveHost("esx-1", "cluster-a"), IsOk());
+  EXPECT_EQ(outcome(), Result::OUTCOME_UNCHANGED);
+  ASSERT_THAT(a.DeleteProvider("nkp"), IsOk());
+  const auto pass = a.Remediate();
+  ASSERT_THAT(pass, IsOk());
+  EXPECT_EQ(pass->hosts(0).outcome(), Result::OUTCOME_CHANGED);
+  EXPECT_THAT(pass->hosts(0).removed_providers(), ElementsAre("nkp"));
+  EXPECT_EQ(outcome(), Result::OUTCOME_UNCHANGED);
+}
+
 }  // namespace
 }  // namespace keysphere::tests

@@ -223,5 +223,102 @@ TEST_F(ObservabilityTest, S146_NoSecretIsInEventsAlarmsLogsTasksOrAnswers) {
   }
 }
 
+TEST_F(ObservabilityTest, S89_VmsOfOneNameAreToldApartOverARestart) {
+  UseNkp();
+  MakeVm("web", /*running=*/false);
+  ASSERT_THAT(a.Unregister("web"), IsOk());
+  AddHostToA("esx-2");
+  ASSERT_THAT(a.Register("esx-2", "web"), IsOk());
+  HostNode& lone = cluster.AddHost("esx-lone");
+  ASSERT_THAT(a.AddHost("esx-lone", ""), IsOk());
+  ASSERT_THAT(a.Register("esx-lone", "web"), IsOk());
+  ASSERT_EQ(lone.Vm("web").lock_state(), v1::LOCK_STATE_LOCKED);
+  const auto restart = [this] {
+    a.Crash();
+    ASSERT_THAT(a.Start(), IsOk());
+    cluster.Advance(absl::Seconds(1));
+  };
+  // The one that is not locked is heard first.
+  lone.wire().SetCut(true);
+  restart();
+  EXPECT_THAT(a.Events(events::kVmUnlocked), IsEmpty());
+  ASSERT_THAT(a.Alarms("vm/web"), SizeIs(1));
+  EXPECT_THAT(a.Alarms("vm/web")[0].hosts(), ElementsAre("esx-lone"));
+  lone.wire().SetCut(false);
+  cluster.Advance(absl::Minutes(1));
+  EXPECT_THAT(a.Events(events::kVmLockedKeyMissingOnHost), SizeIs(1));
+  EXPECT_TRUE(a.Shows(kVmLocked, "vm/web"));
+  // Unregistered while the vCenter is away: the alarm ends when it hears of that.
+  a.Crash();
+  ASSERT_THAT(lone.Unregister("web"), IsOk());
+  ASSERT_THAT(a.Start(), IsOk());
+  cluster.Advance(absl::Seconds(1));
+  EXPECT_FALSE(a.Shows(kVmLocked, "vm/web"));
+}
+
+TEST_F(ObservabilityTest, S89_TheAlarmsOfAHostThatIsRemovedEnd) {
+  UseNkp();
+  MakeVm("web", /*running=*/false);
+  ASSERT_THAT(a.DeleteProvider("nkp"), IsOk());
+  Tick();
+  ASSERT_TRUE(a.Shows(kVmLocked, "vm/web"));
+  // Also where it has not been heard since the start.
+  esx1.wire().SetCut(true);
+  a.Crash();
+  ASSERT_THAT(a.Start(), IsOk());
+  ASSERT_TRUE(a.Shows(kVmLocked, "vm/web"));
+  ASSERT_THAT(a.RemoveHost("esx-1"), IsOk());
+  EXPECT_FALSE(a.Shows(kVmLocked, "vm/web"));
+}
+
+TEST_F(ObservabilityTest, S87_PowerEventsNameWhoAsked) {
+  UseNkp();
+  MakeVm("web", /*running=*/false);
+  const auto users = [this](const char* type) {
+    std::vector<std::string> names;
+    for (const v1::Event& event : a.Events(type, "vm/web")) names.push_back(event.user());
+    return names;
+  };
+  EXPECT_THAT(users(events::kVmPoweredOn), ElementsAre("administrator"));
+  EXPECT_THAT(users(events::kVmPoweredOff), ElementsAre("administrator"));
+  // Straight at the host, as one of its own users.
+  ASSERT_THAT(esx1.PowerOn("web"), IsOk());
+  EXPECT_THAT(users(events::kVmPoweredOn), ElementsAre("administrator", "root"));
+  // Nobody's doing: the host loses power.
+  esx1.Kill();
+  ASSERT_THAT(esx1.Boot(), IsOk());
+  cluster.Advance(absl::Minutes(1));
+  EXPECT_THAT(users(events::kVmPoweredOff), ElementsAre("administrator", ""));
+  ASSERT_THAT(a.Unregister("web"), IsOk());
+  EXPECT_THAT(users(events::kVmRemoved), ElementsAre("administrator"));
+}
+
+TEST_F(ObservabilityTest, AWaiterIsToldTheStateInWords) {
+  UseNkp();
+  MakeVm("web", /*running=*/false);
+  std::vector<std::string> told;
+  const auto wait = [&](const v1::WaitForRequest& request) {
+    a.OnStrand([&](VCenter& vcenter) {
+      ASSERT_THAT(
+          vcenter.waiter().WaitFor(
+              request, [&told](const v1::WaitForResponse& now) { told.push_back(now.state()); }),
+          IsOk());
+    });
+  };
+  v1::WaitForRequest locked;
+  locked.mutable_vm()->set_vm("web");
+  locked.mutable_vm()->set_lock_state(v1::LOCK_STATE_LOCKED);
+  wait(locked);
+  ASSERT_THAT(a.DeleteProvider("nkp"), IsOk());
+  Tick();
+  EXPECT_THAT(told, ElementsAre("vm/web: off, unlocked", "vm/web: off, locked"));
+  told.clear();
+  v1::WaitForRequest safe;
+  safe.mutable_host()->set_host("esx-1");
+  safe.mutable_host()->set_crypto_state(v1::CRYPTO_STATE_SAFE);
+  wait(safe);
+  EXPECT_THAT(told, ElementsAre("host/esx-1: connected, safe"));
+}
+
 }  // namespace
 }  // namespace keysphere::tests

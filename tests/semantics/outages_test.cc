@@ -4,6 +4,8 @@
 namespace keysphere::tests {
 namespace {
 
+using controller::vms::Vms;
+
 class OutagesTest : public Stage {};
 
 TEST_F(OutagesTest, S50_WithoutTheControllerEncryptedVmsLiveOn) {
@@ -133,6 +135,66 @@ TEST_F(OutagesTest, S148_AVCenterKilledAtAnyMomentLosesNothingAcknowledged) {
   }
 }
 
+// What is said to be done has its events, though the vCenter dies at that very moment.
+TEST_F(OutagesTest, S148_AnAnswerIsGivenWhenItsEventsAreDurable) {
+  const auto dies_at = [this](const std::function<bool()>& told) {
+    cluster.executor().RunUntil(told, absl::Hours(2));
+    ASSERT_TRUE(told());
+    a.Crash();
+    ASSERT_THAT(a.Start(), IsOk());
+    cluster.Advance(absl::Seconds(1));
+  };
+  UseNkp();
+  ASSERT_THAT(a.CreateUsableNkp("second"), IsOk());
+  const size_t defaults = a.Events(controller::events::kDefaultChanged).size();
+  // Two events: that it is gone, and that there is no default any more.
+  v1::DeleteKeyProviderRequest request;
+  request.set_name("nkp");
+  auto answered = std::make_shared<bool>(false);
+  a.vcenter().strand()->Post([this, request, answered] {
+    a.vcenter().providers().DeleteKeyProvider(
+        a.caller, request,
+        a.vcenter().AfterItsEvents<v1::DeleteKeyProviderResponse>(
+            [answered](const absl::StatusOr<v1::DeleteKeyProviderResponse>& answer) {
+              *answered = answer.ok();
+            }));
+  });
+  dies_at([answered] { return *answered; });
+  EXPECT_THAT(a.Provider("nkp"), HasReason(v1::REASON_NOT_FOUND));
+  EXPECT_THAT(a.Events(controller::events::kProviderDeleted), SizeIs(1));
+  EXPECT_THAT(a.Events(controller::events::kDefaultChanged), SizeIs(defaults + 1));
+
+  // A task that has ended, while events of others are being written.
+  ASSERT_THAT(a.CreateVm("esx-1", "web"), IsOk());
+  v1::EncryptVmRequest encrypt;
+  encrypt.set_vm("web");
+  encrypt.mutable_crypto()->mutable_key()->set_provider_id("second");
+  auto ended = std::make_shared<bool>(false);
+  a.vcenter().strand()->Post([this, encrypt, ended] {
+    VCenter& vcenter = a.vcenter();
+    vcenter.vm_encryption().EncryptVm(
+        a.caller, encrypt, [&vcenter, ended](const absl::StatusOr<v1::Task>& task) {
+          ASSERT_THAT(task, IsOk());
+          vcenter.tasks()
+              .Watch(task->id(),
+                     [ended](const v1::Task& now, bool /*last*/) {
+                       *ended = now.state() == v1::Task::STATE_SUCCEEDED;
+                     })
+              .status()
+              .IgnoreError();
+        });
+  });
+  dies_at([this, ended] {
+    v1::Event noise;
+    noise.set_type("noise");
+    noise.set_object("vcenter/vcenter-a");
+    a.vcenter().events().Append(std::move(noise));
+    return *ended;
+  });
+  EXPECT_EQ(a.Vm("web").key_id().provider_id(), "second");
+  EXPECT_THAT(a.Events(controller::events::kCryptoOperation, "vm/web"), SizeIs(1));
+}
+
 TEST_F(OutagesTest, S148_AHostKilledAtAnyMomentKeepsItsVms) {
   UseNkp();
   for (int round = 0; round < 12; ++round) {
@@ -195,6 +257,105 @@ TEST_F(OutagesTest, S157_WhatNeedsTheControllerIsUnavailableWithoutIt) {
   EXPECT_THAT(esx1.Register("enc"), IsOk());
   EXPECT_THAT(esx1.PowerOn("enc"), IsOk());
   ExpectData("enc");
+}
+
+// The inventory is rebuilt from what hosts tell: one that has not spoken yet may have the VM.
+TEST_F(OutagesTest, S148_AVmOfAHostThatHasNotSpokenYetIsNotSaidToBeMissing) {
+  UseNkp();
+  MakeVm("web", /*running=*/false);
+  AddHostToA("esx-2");
+  ASSERT_THAT(a.CreateVm("esx-2", "other"), IsOk());
+  esx1.wire().SetCut(true);
+  a.Crash();
+  ASSERT_THAT(a.Start(), IsOk());
+  cluster.Advance(absl::Seconds(1));
+  EXPECT_THAT(a.PowerOn("other"), IsOk());
+
+  v1::GetVmRequest get;
+  get.set_vm("web");
+  const absl::Status unknown = a.Call(&VCenter::vms, &Vms::GetVm, get).status();
+  EXPECT_THAT(unknown, HasReason(v1::REASON_HOST_NOT_RESPONDING));
+  EXPECT_TRUE(absl::IsUnavailable(unknown));
+  EXPECT_EQ(status::DetailOf(unknown).object(), "host/esx-1");
+  EXPECT_FALSE(status::DetailOf(unknown).next_step().empty());
+  EXPECT_THAT(a.PowerOn("web"), HasReason(v1::REASON_HOST_NOT_RESPONDING));
+  EXPECT_THAT(a.EncryptVm("web"), HasReason(v1::REASON_HOST_NOT_RESPONDING));
+  EXPECT_THAT(a.DecryptVm("web"), HasReason(v1::REASON_HOST_NOT_RESPONDING));
+  EXPECT_THAT(a.Unregister("web"), HasReason(v1::REASON_HOST_NOT_RESPONDING));
+  EXPECT_THAT(a.Unlock("web"), HasReason(v1::REASON_HOST_NOT_RESPONDING));
+  // What is asked of a host that has spoken is known.
+  get.set_host("esx-2");
+  EXPECT_THAT(a.Call(&VCenter::vms, &Vms::GetVm, get), HasReason(v1::REASON_NOT_FOUND));
+
+  esx1.wire().SetCut(false);
+  cluster.Advance(absl::Minutes(1));
+  EXPECT_EQ(a.Vm("web").name(), "web");
+  EXPECT_THAT(a.PowerOn("none"), HasReason(v1::REASON_NOT_FOUND));
+  // A host that has spoken and is silent now: what it told counts.
+  esx1.wire().SetCut(true);
+  ASSERT_THAT(a.Remediate(), IsOk());
+  EXPECT_THAT(a.PowerOn("none"), HasReason(v1::REASON_NOT_FOUND));
+  EXPECT_THAT(a.PowerOn("web"), HasReason(v1::REASON_HOST_NOT_RESPONDING));
+}
+
+TEST_F(OutagesTest, AHostOfAnotherVCenterIsNotWaitedFor) {
+  UseNkp();
+  MoveToB();
+  a.Crash();
+  ASSERT_THAT(a.Start(), IsOk());
+  cluster.Advance(absl::Seconds(1));
+  EXPECT_THAT(a.PowerOn("web"), HasReason(v1::REASON_NOT_FOUND));
+}
+
+// Sixteen seconds from a question to its answer, where ten are waited.
+TEST_F(OutagesTest, S148_AHostThatAnswersLateKeepsNobodyWaitingAndLosesNothing) {
+  UseNkp();
+  AddHostToA("esx-2");
+  MakeVm("web", /*running=*/false);
+  MakeVm("db", /*running=*/true);
+  MakeVm("quick", /*running=*/false, "esx-2");
+  ASSERT_THAT(a.CreateVm("esx-1", "plain"), IsOk());
+  ASSERT_THAT(a.CreateVm("esx-1", "gone"), IsOk());
+  const auto in_time = [this](const std::function<absl::Status()>& operation) {
+    const absl::Time before = cluster.executor().Now();
+    const absl::Status refused = operation();
+    EXPECT_THAT(refused, HasReason(v1::REASON_HOST_NOT_RESPONDING));
+    EXPECT_TRUE(absl::IsUnavailable(refused));
+    EXPECT_LE(cluster.executor().Now() - before, absl::Seconds(10));
+  };
+  esx1.wire().SetDelay(absl::Seconds(8));
+  in_time([this] { return a.PowerOn("web"); });
+  in_time([this] { return a.PowerOff("db"); });
+  in_time([this] { return a.Reset("plain"); });
+  in_time([this] { return a.Reload("plain").status(); });
+  in_time([this] { return a.Unregister("gone"); });
+  in_time([this] { return a.ConfigureCryptoKey("esx-1").status(); });
+  // Other hosts are not in it.
+  const absl::Time before = cluster.executor().Now();
+  EXPECT_THAT(a.PowerOn("quick"), IsOk());
+  EXPECT_EQ(cluster.executor().Now(), before);
+  // A pass finds it silent; then refusals take no time.
+  const auto pass = a.Remediate("esx-1");
+  ASSERT_THAT(pass, IsOk());
+  EXPECT_EQ(pass->hosts(0).outcome(), v1::RemediateResponse::HostResult::OUTCOME_NOT_RESPONDING);
+  const absl::Time lost = cluster.executor().Now();
+  EXPECT_THAT(a.EncryptVm("plain"), HasReason(v1::REASON_HOST_NOT_RESPONDING));
+  EXPECT_THAT(a.PowerOff("web"), HasReason(v1::REASON_HOST_NOT_RESPONDING));
+  EXPECT_EQ(cluster.executor().Now(), lost);
+
+  // What it did though nobody heard of it is known once it answers in time.
+  esx1.wire().SetDelay(absl::ZeroDuration());
+  cluster.Advance(absl::Minutes(2));
+  EXPECT_EQ(a.Host("esx-1").connection_state(), v1::CONNECTION_STATE_CONNECTED);
+  EXPECT_EQ(a.Vm("web").power_state(), v1::POWER_STATE_ON);
+  EXPECT_EQ(a.Vm("db").power_state(), v1::POWER_STATE_OFF);
+  EXPECT_EQ(a.Vm("gone").name(), "");
+  EXPECT_EQ(a.Vm("plain").name(), "plain");
+  ExpectData("web");
+  EXPECT_THAT(a.PowerOn("db"), IsOk());
+  ExpectData("db");
+  EXPECT_THAT(a.EncryptVm("plain"), IsOk());
+  EXPECT_THAT(a.ConfigureCryptoKey("esx-1"), IsOk());
 }
 
 }  // namespace

@@ -188,6 +188,48 @@ TEST_F(RulesTest, S150_TheFirstSyncGivesTheHostANewKeyOfTheDefault) {
   EXPECT_EQ(esx1.Status().host_key().provider_id(), "new");
 }
 
+// Two KDKs may bear one name and one key id: the host key of one is not that of the other.
+TEST_F(RulesTest, S116_S150_AnotherKdkUnderTheNameOfTheHostKeysProviderGivesANewHostKey) {
+  UseNkp();
+  ASSERT_THAT(a.ConfigureCryptoKey("esx-1"), IsOk());
+  const std::string first = a.Host("esx-1").host_key().key_id();
+  const std::string provider_key = a.Provider("nkp")->native_info().key_id();
+  const auto another = [this, &provider_key] {
+    ASSERT_THAT(a.DeleteProvider("nkp"), IsOk());
+    v1::CreateKeyProviderRequest twin;
+    twin.set_name("nkp");
+    twin.set_key_id(provider_key);
+    ASSERT_THAT(
+        a.Call(&VCenter::providers, &controller::providers::Providers::CreateKeyProvider, twin),
+        IsOk());
+    ASSERT_THAT(a.BackUp("nkp"), IsOk());
+    ASSERT_THAT(a.SetDefault("nkp"), IsOk());
+  };
+  another();
+  Tick();
+  EXPECT_TRUE(esx1.Safe());
+  EXPECT_THAT(a.Events(controller::events::kReqEnableKmsClusterError, "host/esx-1"), SizeIs(1));
+  ASSERT_THAT(esx1.Reboot(), IsOk());
+  cluster.Advance(absl::Minutes(1));
+  EXPECT_TRUE(esx1.Safe());
+  const std::string second = a.Host("esx-1").host_key().key_id();
+  EXPECT_NE(second, first);
+  // The same where the host has lost its key before the other KDK comes.
+  ASSERT_THAT(a.DeleteProvider("nkp"), IsOk());
+  Tick();
+  ASSERT_THAT(esx1.Reboot(), IsOk());
+  cluster.Advance(absl::Minutes(1));
+  ASSERT_FALSE(esx1.Safe());
+  a.Crash();
+  ASSERT_THAT(a.Start(), IsOk());
+  cluster.Advance(absl::Minutes(1));
+  ASSERT_THAT(a.CreateUsableNkp("nkp"), IsOk());
+  ASSERT_THAT(a.SetDefault("nkp"), IsOk());
+  ASSERT_THAT(a.ConfigureCryptoKey("esx-1"), IsOk());
+  EXPECT_TRUE(esx1.Safe());
+  EXPECT_NE(a.Host("esx-1").host_key().key_id(), second);
+}
+
 TEST_F(RulesTest, S151_APowerOnEnablesTheHostOnlyForThoseWhoMay) {
   UseNkp();
   MakeVm("web", /*running=*/false);

@@ -73,6 +73,13 @@ void EchoDomain::Count(const CallInfo& /*call*/, const CountRequest& request,
     if (!writer.Write(std::move(message))) break;
   }
   if (!request.stay()) writer.Finish(absl::OkStatus());
+  if (request.stay()) {
+    writer.WhenSent([this](bool sent) {
+      sync::MutexLock lock(&mutex_);
+      sent_.push_back(sent);
+      changed_.SignalAll();
+    });
+  }
   sync::MutexLock lock(&mutex_);
   streams_.push_back(std::move(writer));
 }
@@ -104,6 +111,12 @@ int EchoDomain::streams_gone() {
 void EchoDomain::WaitUntilStreamsGone(int streams) {
   sync::MutexLock lock(&mutex_);
   while (streams_gone_ < streams) changed_.Wait(&mutex_);
+}
+
+std::vector<bool> EchoDomain::WaitUntilSentIsTold(size_t streams) {
+  sync::MutexLock lock(&mutex_);
+  while (sent_.size() < streams) changed_.Wait(&mutex_);
+  return sent_;
 }
 
 TestServer::TestServer(const ServerSetup& setup) : setup_(setup) {

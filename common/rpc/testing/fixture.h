@@ -41,6 +41,8 @@ class EchoDomain {
   int calls();
   int streams_gone();
   void WaitUntilStreamsGone(int streams);
+  // What WhenSent told of the streams that stay (CountRequest.stay), once it told `streams` times.
+  std::vector<bool> WaitUntilSentIsTold(size_t streams);
 
  private:
   sync::Mutex mutex_;
@@ -48,6 +50,7 @@ class EchoDomain {
   int calls_ ABSL_GUARDED_BY(mutex_) = 0;
   int held_ ABSL_GUARDED_BY(mutex_) = 0;
   int streams_gone_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::vector<bool> sent_ ABSL_GUARDED_BY(mutex_);
   std::vector<Done<EchoResponse>> waiting_ ABSL_GUARDED_BY(mutex_);
   std::vector<StreamWriter<CountResponse>> streams_ ABSL_GUARDED_BY(mutex_);
 };
