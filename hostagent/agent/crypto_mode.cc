@@ -17,39 +17,49 @@ absl::Status WrongState(const config::HostKey& state, absl::string_view wanted) 
       .With("crypto_state", v1::CryptoState_Name(StateOf(state)));
 }
 
-void MakeSafe(const std::string& provider, const std::string& key_id, const keys::KeyCache& cache,
-              config::HostKey* state) {
+// Of the key, or of the KDK that it is derived from: what the request brings, or what the host
+// holds. Empty: it is not here.
+std::string CheckValueOf(const keys::KeyCache& cache, const v1::CryptoKeyId& key,
+                         const std::string& brought) {
+  return brought.empty() ? cache.CheckValue(key.provider_id(), key.key_id()) : brought;
+}
+
+void MakeSafe(const v1::CryptoKeyId& key, const std::string& check_value, config::HostKey* state) {
   state->set_state(config::CRYPTO_STATE_SAFE);
-  state->set_provider(provider);
-  state->set_key_id(key_id);
-  state->set_kcv(cache.KdkCheckValue(provider));
+  state->set_provider(key.provider_id());
+  state->set_key_id(key.key_id());
+  state->set_kcv(check_value);
 }
 
 bool IsNamed(const config::HostKey& state, const v1::CryptoKeyId& key) {
   return state.provider() == key.provider_id() && state.key_id() == key.key_id();
 }
 
-// Refuses the name of the host's key where it would now give another key: the host holds another
-// KDK under the provider's name than the one from which its key was derived.
-absl::Status CheckSameKdk(const keys::KeyCache& cache, const v1::CryptoKeyId& key,
+// Refuses the name of the host's key where it would now give another key: the provider's name
+// stands for another KDK than the one from which it was derived, or for another KMS that gave the
+// same id.
+absl::Status CheckSameKey(const std::string& check_value, const v1::CryptoKeyId& key,
                           const config::HostKey& state) {
-  const std::string held = cache.KdkCheckValue(key.provider_id());
-  if (!IsNamed(state, key) || held.empty() || held == state.kcv()) return absl::OkStatus();
+  if (!IsNamed(state, key) || check_value.empty() || check_value == state.kcv()) {
+    return absl::OkStatus();
+  }
   return status::Error(v1::REASON_KEY_MISMATCH,
-                       "the host key of this id was derived from another key of the provider")
+                       "the host key of this id is or was another key of the provider")
       .Object("provider", key.provider_id())
       .NextStep("name a new key id");
 }
 
-// `brought`: the key comes with the request.
-absl::Status CheckKey(const keys::KeyCache& cache, const v1::CryptoKeyId& key, bool brought,
-                      const config::HostKey& state) {
+// `brought`: check value of the key, if it comes with the request.
+absl::Status CheckKey(const keys::KeyCache& cache, const v1::CryptoKeyId& key,
+                      const std::string& brought, const config::HostKey& state) {
   if (key.key_id().empty() || key.provider_id().empty() || key.key_id().size() > 256) {
     return status::Error(v1::REASON_INVALID_ARGUMENT, "host_key needs key_id and provider_id");
   }
-  if (brought) return absl::OkStatus();
-  KS_RETURN_IF_ERROR(CheckKeyHere(cache, key.provider_id(), key.key_id()));
-  KS_RETURN_IF_ERROR(CheckSameKdk(cache, key, state));
+  if (brought.empty()) {
+    KS_RETURN_IF_ERROR(CheckKeyHere(cache, key.provider_id(), key.key_id()));
+  }
+  KS_RETURN_IF_ERROR(CheckSameKey(CheckValueOf(cache, key, brought), key, state));
+  if (!brought.empty()) return absl::OkStatus();
   // Whether it can really be had.
   return cache.HostKey(key.provider_id(), key.key_id()).status();
 }
@@ -120,7 +130,7 @@ absl::Status CheckKeyHere(const keys::KeyCache& cache, const std::string& provid
 
 absl::StatusOr<bool> ChangeCryptoMode(SetCryptoModeRequest::Action action,
                                       const v1::CryptoKeyId& key, const keys::KeyCache& cache,
-                                      bool brought, config::HostKey* state) {
+                                      const std::string& brought, config::HostKey* state) {
   const v1::CryptoState now = StateOf(*state);
   switch (action) {
     case SetCryptoModeRequest::ACTION_PREPARE:
@@ -132,7 +142,7 @@ absl::StatusOr<bool> ChangeCryptoMode(SetCryptoModeRequest::Action action,
     case SetCryptoModeRequest::ACTION_ENABLE:
       if (now == v1::CRYPTO_STATE_SAFE) {
         if (IsNamed(*state, key)) {
-          KS_RETURN_IF_ERROR(CheckSameKdk(cache, key, *state));
+          KS_RETURN_IF_ERROR(CheckSameKey(CheckValueOf(cache, key, brought), key, *state));
           return false;
         }
         return status::Error(v1::REASON_ALREADY_EXISTS, "the host is safe with another host key")
@@ -144,7 +154,7 @@ absl::StatusOr<bool> ChangeCryptoMode(SetCryptoModeRequest::Action action,
         return WrongState(*state, "be enabled only once it is prepared");
       }
       KS_RETURN_IF_ERROR(CheckKey(cache, key, brought, *state));
-      MakeSafe(key.provider_id(), key.key_id(), cache, state);
+      MakeSafe(key, CheckValueOf(cache, key, brought), state);
       return true;
     case SetCryptoModeRequest::ACTION_DISABLE:
       if (now != v1::CRYPTO_STATE_SAFE) {
@@ -157,11 +167,11 @@ absl::StatusOr<bool> ChangeCryptoMode(SetCryptoModeRequest::Action action,
         return WrongState(*state, "change its key only while the host is safe");
       }
       if (IsNamed(*state, key)) {
-        KS_RETURN_IF_ERROR(CheckSameKdk(cache, key, *state));
+        KS_RETURN_IF_ERROR(CheckSameKey(CheckValueOf(cache, key, brought), key, *state));
         return false;
       }
       KS_RETURN_IF_ERROR(CheckKey(cache, key, brought, *state));
-      MakeSafe(key.provider_id(), key.key_id(), cache, state);
+      MakeSafe(key, CheckValueOf(cache, key, brought), state);
       return true;
     default:
       return status::Error(v1::REASON_INVALID_ARGUMENT, "action is not set");
@@ -181,8 +191,8 @@ absl::StatusOr<bool> EnableFor(const std::string& provider, const std::string& k
   v1::CryptoKeyId key;
   key.set_provider_id(provider);
   key.set_key_id(key_id);
-  KS_RETURN_IF_ERROR(CheckKey(cache, key, /*brought=*/false, *state));
-  MakeSafe(provider, key_id, cache, state);
+  KS_RETURN_IF_ERROR(CheckKey(cache, key, /*brought=*/"", *state));
+  MakeSafe(key, cache.CheckValue(provider, key_id), state);
   return true;
 }
 
@@ -198,14 +208,17 @@ bool BootCryptoMode(const keys::KeyCache& cache, const std::string& new_key_id,
     default:
       return false;
   }
-  // Derivable is what the very key of then gives, not another one under its name (S116, S141).
-  if (cache.KdkCheckValue(state->provider()) == state->kcv() &&
+  // That is what the very key of then gives, not another one under its name (S116, S141).
+  if (cache.CheckValue(state->provider(), state->key_id()) == state->kcv() &&
       cache.HostKey(state->provider(), state->key_id()).ok()) {
     return false;
   }
   for (const host::v1::KeyEntry& held : cache.Held()) {
     if (!cache.HostKey(held.provider(), new_key_id).ok()) continue;
-    MakeSafe(held.provider(), new_key_id, cache, state);
+    v1::CryptoKeyId key;
+    key.set_provider_id(held.provider());
+    key.set_key_id(new_key_id);
+    MakeSafe(key, held.key_check_value(), state);
     return true;
   }
   state->set_state(config::CRYPTO_STATE_INCAPABLE);

@@ -27,12 +27,12 @@ v1::CryptoState StateOf(const config::HostKey& key);
 v1::CryptoKeyId KeyIdOf(const config::HostKey& key);
 
 // Does what a controller asks. True: `state` changed. The key must be on the host (KEY_MISMATCH,
-// KEY_MISSING_ON_HOST, another of CheckKeyHere) or be `brought` by the request. KEY_MISMATCH too
-// for the id of the key that the host has or lost, where the provider's name stands for another KDK
-// now.
+// KEY_MISSING_ON_HOST, another of CheckKeyHere) or be brought by the request: `brought` is its
+// check value then, else empty. KEY_MISMATCH too for the id of the key that the host has or lost,
+// where provider and id stand for another key now.
 absl::StatusOr<bool> ChangeCryptoMode(host::v1::SetCryptoModeRequest::Action action,
                                       const v1::CryptoKeyId& key, const keys::KeyCache& cache,
-                                      bool brought, config::HostKey* state);
+                                      const std::string& brought, config::HostKey* state);
 
 // From whatever state that allows it to safe, with a new host key of `provider` called `key_id`
 // (S151). False: safe already. INVALID_STATE while pendingIncapable.

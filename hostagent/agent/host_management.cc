@@ -160,8 +160,9 @@ void HostAgent::SetCryptoMode(const Caller& caller, const host::v1::SetCryptoMod
               [this, action = req.action(), key = req.host_key(),
                brought](config::HostConfig* config) -> absl::StatusOr<bool> {
                 config::HostKey next = config->host_key();
-                KS_ASSIGN_OR_RETURN(bool changed, ChangeCryptoMode(action, key, host_.keys,
-                                                                   !brought->empty(), &next));
+                const std::string value = brought->empty() ? "" : brought->front().check_value;
+                KS_ASSIGN_OR_RETURN(bool changed,
+                                    ChangeCryptoMode(action, key, host_.keys, value, &next));
                 if (!brought->empty() && PersistsKeys(host_.config->mode(), *config)) {
                   KS_RETURN_IF_ERROR(PersistKeys(*host_.config, *brought, config));
                   changed = true;

@@ -222,6 +222,25 @@ TEST_F(StandardKeysTest, S139_TheHostKeyMustComeWithItsStep) {
   EXPECT_EQ(CachedKeys(), 3);
 }
 
+TEST_F(StandardKeysTest, S139_S150_AnotherKeyUnderTheHostKeysIdIsNotTakenForIt) {
+  EXPECT_EQ(host().Status().host_key_check_value(), kms_.CheckValue(host_key_));
+  TestStandardProvider impostor("kms");  // another KMS gave that id to another key
+  impostor.keys[host_key_] = kms_.keys.at(vm_key_);
+  host().Reboot();
+  EXPECT_EQ(host().Status().host_key_check_value(), kms_.CheckValue(host_key_));
+  EXPECT_THAT(host().MakeSafe(impostor, host_key_), HasReason(v1::REASON_KEY_MISMATCH));
+  EXPECT_EQ(CachedKeys(), 0);
+  host::v1::SetCryptoModeRequest enable;
+  enable.set_action(host::v1::SetCryptoModeRequest::ACTION_ENABLE);
+  *enable.mutable_host_key() = kms_.Id(host_key_);
+  *enable.mutable_host_key_material() = host().Seal(kms_, {host_key_});
+  EXPECT_THAT(host().Manage(&HostAgent::SetCryptoMode, enable), IsOk());
+  // The same while it is safe, and has the key in its cache.
+  *enable.mutable_host_key_material() = host().Seal(impostor, {host_key_});
+  EXPECT_THAT(host().Manage(&HostAgent::SetCryptoMode, enable), HasReason(v1::REASON_KEY_MISMATCH));
+  EXPECT_EQ(host().Status().crypto_state(), v1::CRYPTO_STATE_SAFE);
+}
+
 TEST_F(StandardKeysTest, S53_S54_ANewKeyThatDidNotComeSaysWhy) {
   ASSERT_THAT(host().Create("db"), IsOk());
   const v1::CryptoKeyId key = kms_.Id("not-here");

@@ -85,12 +85,6 @@ std::vector<KeyEntry> KeyCache::Held() const {
   return HeldLocked();
 }
 
-std::string KeyCache::KdkCheckValue(absl::string_view provider) const {
-  sync::MutexLock lock(&mutex_);
-  const auto it = keys_.find(provider);
-  return it == keys_.end() ? "" : it->second.entry.key_check_value();
-}
-
 size_t KeyCache::size() const {
   sync::MutexLock lock(&mutex_);
   return keys_.size();

@@ -46,8 +46,6 @@ class KeyCache {
   // Another key is wanted under that name than the one that is held (S141).
   bool Collides(absl::string_view provider) const;
   std::vector<host::v1::KeyEntry> Held() const;
-  // Of the KDK that is held of a native provider; empty: none.
-  std::string KdkCheckValue(absl::string_view provider) const;
   size_t size() const;
 
   // Those of standard providers.
