@@ -29,6 +29,13 @@ absl::string_view MessageOf(const absl::Status& status) {
   return absl::string_view(status.message()).substr(0, kMaxMessageBytes);
 }
 
+bool HasCreate(const messages::Request& request) {
+  for (const RequestItem& item : request.items) {
+    if (item.operation == messages::Operation::kCreate) return true;
+  }
+  return false;
+}
+
 }  // namespace
 
 Batch::Batch(Engine* engine, ttlv::Buffer request, Engine::Answer answer)
@@ -77,6 +84,11 @@ void Batch::Start(const Caller& caller) {
   }
   const auto owner = Authenticate(caller);
   if (!owner.ok()) return FailWhole(owner.status());
+  if (engine_->options_.faults != nullptr) {
+    for (const RequestItem& item : request_.items) {
+      engine_->options_.faults->OnOperation(item.operation);
+    }
+  }
   const int64_t now = absl::ToUnixSeconds(engine_->clock_->Now());
   objects_ = std::make_unique<Objects>(engine_->store_, *owner);
   operations_ = std::make_unique<Operations>(objects_.get(), engine_->random_,
@@ -169,7 +181,11 @@ void Batch::Committed(absl::StatusOr<store::Revision> revision) {
     engine_->executor_->Post([self = shared_from_this()] { self->Run(); });
     return;
   }
-  if (!revision.ok()) FailSinceCommit(revision.status());
+  if (!revision.ok()) {
+    FailSinceCommit(revision.status());
+  } else if (engine_->options_.faults != nullptr && HasCreate(request_)) {
+    engine_->options_.faults->OnCreated();
+  }
   committed_bytes_ = out_.size();
   committed_items_ = next_;
   committed_placeholder_ = operations_->placeholder();

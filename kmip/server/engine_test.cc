@@ -369,5 +369,24 @@ TEST_F(EngineTest, FaultsOfObjects) {
   EXPECT_EQ(StateOf(uid), State::kActive);
 }
 
+TEST_F(EngineTest, AFaultCanComeBetweenACommitAndItsAnswer) {
+  struct Counting : FaultInjector {
+    void OnOperation(Operation operation) override { operations.push_back(operation); }
+    void OnCreated() override { ++created; }
+    std::vector<Operation> operations;
+    int created = 0;
+  };
+  Counting faults;
+  Engine::Options options;
+  options.faults = &faults;
+  MakeEngine(std::move(options));
+  const std::string uid = Create();
+  Get(uid);
+  Ask(Operation::kActivate, [&](ttlv::Writer* writer) { messages::WriteUid(uid, writer); });
+  EXPECT_EQ(faults.created, 1);
+  EXPECT_THAT(faults.operations,
+              ElementsAre(Operation::kCreate, Operation::kGet, Operation::kActivate));
+}
+
 }  // namespace
 }  // namespace keysphere::kmip::server

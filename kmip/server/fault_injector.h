@@ -34,6 +34,11 @@ class FaultInjector {
   // An object of that identifier behaves as if it were not there, or were not active.
   enum class ObjectFault { kNone, kMissing, kNotActive };
   virtual ObjectFault OnObject(absl::string_view /*uid*/) { return ObjectFault::kNone; }
+
+  // A request asks for this; each item of a batch.
+  virtual void OnOperation(messages::Operation /*operation*/) {}
+  // Between the commit of a request with a Create and its answer.
+  virtual void OnCreated() {}
 };
 
 }  // namespace keysphere::kmip::server

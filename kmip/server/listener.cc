@@ -33,6 +33,15 @@ class Listener::Core : public net::Loop::Handler, public std::enable_shared_from
   void Stop() {
     if (socket_.valid()) context_.loop->Unwatch(watch_, socket_.get());
     socket_.Close();
+    CloseConnections();
+  }
+
+  void SetTls(net::SslCtxPtr tls) {
+    tls_ = std::move(tls);
+    CloseConnections();
+  }
+
+  void CloseConnections() {
     const auto connections = connections_;
     for (const auto& [connection, owned] : connections) owned->Close();
   }
@@ -86,7 +95,7 @@ class Listener::Core : public net::Loop::Handler, public std::enable_shared_from
   }
 
   Connection::Context context_;
-  const net::SslCtxPtr tls_;
+  net::SslCtxPtr tls_;
   clock::Clock* const clock_;
   files::Descriptor socket_;
   net::Loop::WatchId watch_ = 0;
@@ -140,6 +149,12 @@ absl::Status Listener::SetDown(bool down) {
     if (socket.ok()) core_->Listen(*std::move(socket));
   });
   return status;
+}
+
+absl::Status Listener::SetTls(const net::TlsFiles& files) {
+  KS_ASSIGN_OR_RETURN(net::SslCtxPtr tls, net::NewServerContext(files));
+  RunOnLoop([&] { core_->SetTls(std::move(tls)); });
+  return absl::OkStatus();
 }
 
 Listener::Counters Listener::counters() {

@@ -55,6 +55,9 @@ class Listener {
   int port() const { return port_; }
   // Down: nobody listens, and all connections end. Returns when that is so.
   absl::Status SetDown(bool down);
+  // Presents another certificate, and trusts other clients, from now on; closes all connections.
+  // CERT_UNTRUSTED: nothing has changed.
+  absl::Status SetTls(const net::TlsFiles& files);
   Counters counters();
 
  private:

@@ -1,8 +1,10 @@
 #ifndef KEYSPHERE_SERVICES_KMS_KMS_H_
 #define KEYSPHERE_SERVICES_KMS_KMS_H_
 
+#include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "absl/status/statusor.h"
 #include "common/clock/clock.h"
@@ -40,9 +42,16 @@ class Kms {
   kmip::server::Listener* listener() { return listener_.get(); }
   // Null without simulation.
   kmip::server::ScriptedFaults* faults() { return faults_.get(); }
+  executor::Executor* executor() { return &executor_; }
+  // Presents the certificate of these files from now on; empty: those that it was started with.
+  absl::Status SetCertificate(const std::string& certificate_file, const std::string& key_file);
+  // Of all partitions, in whatever state. Reads the store.
+  absl::StatusOr<int64_t> CountObjects();
 
  private:
-  explicit Kms(clock::Clock* clock) : executor_(clock) {}
+  Kms(Options options, clock::Clock* clock) : options_(std::move(options)), executor_(clock) {}
+
+  const Options options_;
 
   // In the order in which they need each other: the last one goes first, and the engine waits for
   // what is under way.

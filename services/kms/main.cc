@@ -14,13 +14,22 @@
 #include "common/clock/page/page_clock.h"
 #include "common/clock/system_clock.h"
 #include "common/crypto/secret_key.h"
+#include "common/identity/credentials.h"
 #include "common/log/writer.h"
+#include "common/rpc/gate.h"
+#include "common/rpc/grpc_init.h"
+#include "common/rpc/server.h"
 #include "common/status/status.h"
 #include "kmip/net/socket.h"
+#include "services/kms/control.h"
+#include "services/kms/control_api.h"
 #include "services/kms/kms.h"
 
 namespace keysphere::kms {
 namespace {
+
+// What its administrator asked for is done by then.
+constexpr absl::Duration kDrain = absl::Seconds(5);
 
 struct Flags {
   Kms::Options kms;
@@ -28,6 +37,7 @@ struct Flags {
   std::string listen;
   std::string log_file;
   std::string clock_page;
+  std::string control;
   size_t secure_heap_bytes = 4 << 20;
 };
 
@@ -48,6 +58,9 @@ void AddFlags(CLI::App* app, Flags* flags) {
   app->add_flag("--simulation", flags->kms.simulation, "faults and simulated time are possible");
   app->add_option("--clock-page", flags->clock_page,
                   "PATH:SLOT of simulated time; needs --simulation");
+  app->add_option("--control", flags->control,
+                  "IP:PORT where its faults are set, by the user that started the cluster; needs "
+                  "--simulation");
   app->add_option("--secure-heap", flags->secure_heap_bytes,
                   "bytes of locked key memory, a power of two")
       ->capture_default_str();
@@ -61,6 +74,35 @@ void RaiseDescriptorLimit() {
   setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+// Where its faults are set. What stands later is destroyed first.
+struct ControlServer {
+  std::unique_ptr<Control> control;
+  std::unique_ptr<rpc::RuleTable> rules;
+  std::unique_ptr<rpc::Gate> gate;
+  std::unique_ptr<ControlApi> api;
+  std::unique_ptr<rpc::Server> server;
+};
+
+absl::StatusOr<ControlServer> ServeControl(const Flags& flags, clock::Clock* clock, Kms* kms) {
+  ControlServer serves;
+  serves.control = std::make_unique<Control>(kms);
+  serves.rules = ControlRules();
+  rpc::Gate::Options gate;
+  gate.clock = clock;
+  gate.authorizer = serves.rules.get();
+  serves.gate = std::make_unique<rpc::Gate>(gate);
+  serves.api = std::make_unique<ControlApi>(serves.gate.get(), serves.control.get());
+  rpc::ServerOptions options;
+  options.address = flags.control;
+  const identity::CredentialFiles files{flags.kms.ca_file, flags.kms.certificate_file,
+                                        flags.kms.key_file};
+  KS_ASSIGN_OR_RETURN(options.credentials, identity::Credentials::Load(files));
+  options.services = {rpc::Serving<sim::v1::KmsFaults>(serves.api.get())};
+  options.gate = serves.gate.get();
+  KS_ASSIGN_OR_RETURN(serves.server, rpc::Server::Create(std::move(options)));
+  return serves;
+}
+
 absl::Status Run(Flags flags) {
   sigset_t signals;
   sigemptyset(&signals);
@@ -69,6 +111,12 @@ absl::Status Run(Flags flags) {
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   signal(SIGPIPE, SIG_IGN);
   RaiseDescriptorLimit();
+  if (!flags.control.empty() && !flags.kms.simulation) {
+    return status::Error(v1::REASON_INVALID_ARGUMENT, "--control needs --simulation");
+  }
+  rpc::InitOptions init;
+  init.simulation = flags.kms.simulation;
+  if (!flags.control.empty()) rpc::InitGrpc(init);
   KS_RETURN_IF_ERROR(crypto::InitKeyMemory(flags.secure_heap_bytes));
   KS_ASSIGN_OR_RETURN(const kmip::net::HostPort address,
                       kmip::net::ParseHostPort(flags.listen, flags.kms.port));
@@ -90,6 +138,10 @@ absl::Status Run(Flags flags) {
   writer.process = absl::StrCat("kms/", flags.name);
   KS_ASSIGN_OR_RETURN(const std::unique_ptr<log::Logger> logger, log::NewWriter(clock, writer));
   KS_ASSIGN_OR_RETURN(const std::unique_ptr<Kms> kms, Kms::Create(flags.kms, clock, logger.get()));
+  ControlServer control;
+  if (!flags.control.empty()) {
+    KS_ASSIGN_OR_RETURN(control, ServeControl(flags, clock, kms.get()));
+  }
 
   const bool is_v6 = absl::StrContains(address.host, ":");
   const std::string serves = is_v6 ? absl::StrCat("[", address.host, "]:", kms->port())
@@ -103,6 +155,7 @@ absl::Status Run(Flags flags) {
   while (sigwait(&signals, &number) != 0) {
   }
   logger->Info("process.ends", {{"signal", number}});
+  if (control.server != nullptr) control.server->Drain(kDrain);
   if (page_clock != nullptr) page_clock->StopTimers();
   return absl::OkStatus();
 }

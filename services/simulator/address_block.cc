@@ -60,6 +60,12 @@ std::string AddressBlock::Controller(int index) const {
   return Address(number_, 1, index, kControllerPort);
 }
 
+std::string AddressBlock::Kms(int index) const { return Address(number_, 5, index, kKmsPort); }
+
+std::string AddressBlock::KmsControl(int index) const {
+  return Address(number_, 5, index, kKmsControlPort);
+}
+
 std::string AddressBlock::Host(int index) const { return Address(number_, 10, index, kHostPort); }
 
 }  // namespace keysphere::simulator

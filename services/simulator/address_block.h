@@ -12,6 +12,8 @@ namespace keysphere::simulator {
 inline constexpr int kSimulatorPort = 8980;
 inline constexpr int kControllerPort = 8989;
 inline constexpr int kHostPort = 8990;
+inline constexpr int kKmsPort = 5696;
+inline constexpr int kKmsControlPort = 8991;
 
 // The addresses of one cluster: a 127.N.0.0/16 that no other cluster of this machine has. Each
 // process has an address of its own, so that it keeps address and port across restarts and nobody
@@ -36,6 +38,8 @@ class AddressBlock {
   std::string Simulator() const;
   std::string Controller(int index) const;
   std::string Host(int index) const;
+  std::string Kms(int index) const;
+  std::string KmsControl(int index) const;  // the same IP
 
  private:
   AddressBlock(const files::FileSystem* files, int number, files::FileLock lock);

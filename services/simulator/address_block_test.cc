@@ -59,7 +59,10 @@ TEST_F(AddressBlockTest, EveryProcessHasAnAddressOfItsOwn) {
   std::set<std::string> seen = {(*block)->Simulator()};
   for (int i = 0; i < 64; ++i) seen.insert((*block)->Controller(i));
   for (int i = 0; i < 2500; ++i) seen.insert((*block)->Host(i));
-  EXPECT_EQ(seen.size(), 1 + 64 + 2500);
+  for (int i = 0; i < 16; ++i) seen.insert({(*block)->Kms(i), (*block)->KmsControl(i)});
+  EXPECT_EQ(seen.size(), 1 + 64 + 2500 + 2 * 16);
+  EXPECT_EQ((*block)->Kms(2), "127.77.5.3:5696");
+  EXPECT_EQ((*block)->KmsControl(2), "127.77.5.3:8991");
   EXPECT_EQ((*block)->Simulator(), "127.77.0.1:8980");
   EXPECT_EQ((*block)->Controller(1), "127.77.1.2:8989");
   EXPECT_EQ((*block)->Host(250), "127.77.11.1:8990");

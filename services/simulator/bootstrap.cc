@@ -16,6 +16,7 @@ namespace keysphere::simulator {
 namespace {
 
 constexpr char kCluster[] = "cluster-a";
+constexpr char kStandardProvider[] = "skp-1";
 // A machine with few processors may have thousands of processes to start.
 constexpr absl::Duration kTimeout = absl::Minutes(5);
 
@@ -58,6 +59,9 @@ absl::StatusOr<std::shared_ptr<Bootstrap>> Bootstrap::Create(Options options, Do
   if (options.vms < 0 || options.encrypted < 0) return invalid("vms, encrypted: 0 or more");
   if (options.vms > 0 && options.topology.hosts.empty()) return invalid("vms: there is no host");
   if (options.encrypted > options.vms) return invalid("encrypted: more than there are VMs");
+  if (options.standard && options.topology.kms.empty()) {
+    return invalid("encrypted-by: a standard provider needs a KMS");
+  }
   if (options.disk_bytes < 0 || options.disk_bytes % 4096 != 0) {
     return invalid("disk-size: a multiple of 4,096");
   }
@@ -84,13 +88,15 @@ Bootstrap::Bootstrap(Options options, Done done)
     vm.encrypted = i < options_.encrypted;
     vms_of_host_[vm.host].push_back(vm);
   }
-  if (options_.encrypted > 0) {
+  if (options_.standard) {
+    for (const auto& [name, site] : sites_) site->provider = kStandardProvider;
+  } else if (options_.encrypted > 0) {
     for (const HostPlan& host : topology.hosts) {
       Site* const site = sites_.at(host.controller).get();
       site->provider = absl::StrCat("nkp-", site->index + 1);
     }
   }
-  processes_left_ = topology.controllers.size() + topology.hosts.size();
+  processes_left_ = topology.controllers.size() + topology.hosts.size() + topology.kms.size();
   sites_left_ = topology.controllers.size();
   hosts_left_ = topology.hosts.size();
   vms_left_ = options_.vms;
@@ -103,6 +109,7 @@ void Bootstrap::OnReady(const sim::v1::SimulatedProcess& process) {
     sync::MutexLock lock(&mutex_);
     if (--processes_left_ == 0) report_.processes = options_.clock->Now() - options_.begin;
   }
+  if (process.kind() == sim::v1::PROCESS_KIND_KMS) return KmsReady(process);
   const auto controller = sites_.find(process.name());
   if (controller != sites_.end()) {
     const absl::Status connected = Connect(process, controller->second.get());
@@ -122,6 +129,17 @@ void Bootstrap::OnReady(const sim::v1::SimulatedProcess& process) {
     }
   }
   AddHost(site, process);
+}
+
+void Bootstrap::KmsReady(const sim::v1::SimulatedProcess& node) {
+  std::vector<Site*> sites;
+  {
+    sync::MutexLock lock(&mutex_);
+    kms_addresses_[node.name()] = node.address();
+    if (kms_addresses_.size() == options_.topology.kms.size()) sites.swap(waiting_for_kms_);
+  }
+  for (Site* const site : sites) CreateStandardProvider(site);
+  FinishIfDone();
 }
 
 absl::Status Bootstrap::Connect(const sim::v1::SimulatedProcess& controller, Site* site) {
@@ -150,6 +168,7 @@ void Bootstrap::CreateCluster(Site* site) {
                        [self = shared_from_this(), site](absl::StatusOr<v1::Cluster> made) {
                          if (!made.ok()) return self->Fail(made.status());
                          if (site->provider.empty()) return self->Prepared(site);
+                         if (self->options_.standard) return self->CreateStandardProvider(site);
                          self->CreateProvider(site);
                        });
 }
@@ -162,6 +181,34 @@ void Bootstrap::CreateProvider(Site* site) {
                         [self = shared_from_this(), site](absl::StatusOr<v1::KeyProvider> made) {
                           if (!made.ok()) return self->Fail(made.status());
                           self->ExportProvider(site);
+                        });
+}
+
+void Bootstrap::CreateStandardProvider(Site* site) {
+  v1::CreateKeyProviderRequest request;
+  request.set_name(site->provider);
+  v1::StandardProviderSpec* const spec = request.mutable_standard();
+  {
+    sync::MutexLock lock(&mutex_);
+    if (kms_addresses_.size() < options_.topology.kms.size()) {
+      waiting_for_kms_.push_back(site);
+      return;
+    }
+    for (const std::string& node : options_.topology.kms) {
+      v1::KmsServer* const server = spec->add_servers();
+      server->set_name(node);
+      server->set_address(kms_addresses_.at(node));
+    }
+  }
+  const identity::Credentials& client = options_.kmip_client;
+  spec->set_trusted_certificates(client.ca_pem);
+  spec->set_client_certificate(client.certificate_pem);
+  spec->set_client_private_key(client.key_pem.view().data(), client.key_pem.view().size());
+  site->providers->Call(&v1::KeyProviders::Stub::async::CreateKeyProvider, std::move(request),
+                        Patient(),
+                        [self = shared_from_this(), site](absl::StatusOr<v1::KeyProvider> made) {
+                          if (!made.ok()) return self->Fail(made.status());
+                          self->SetDefault(site);
                         });
 }
 

@@ -24,7 +24,8 @@ namespace keysphere::simulator {
 
 // What a new cluster has when it is READY: in each vCenter a cluster "cluster-a" with its hosts;
 // with encrypted VMs also a native provider in each vCenter that has hosts ("nkp-1" in the first,
-// "nkp-2" in the second, …), backed up and default; and VMs "vm-1", "vm-2", … over all hosts.
+// "nkp-2" in the second, …), backed up and default; and VMs "vm-1", "vm-2", … over all hosts. Where
+// a standard provider is wanted, each vCenter has "skp-1" instead, over all nodes of the KMS.
 //
 // A client of the controllers as any other, the user administrator. Everything is under way at
 // once: a vCenter is prepared as soon as it is READY, a host is added as soon as both are, its VMs
@@ -45,12 +46,15 @@ class Bootstrap : public std::enable_shared_from_this<Bootstrap> {
     Topology topology;              //
     int vms = 0;                    //
     int encrypted = 0;              // the first of the VMs, from their beginning
-    int64_t disk_bytes = 1 << 20;   // of each VM's one disk; 0: no disk
-    int window = 64;                // VMs that are being made at a time
-    absl::Time begin;               // what the report counts from
+    bool standard = false;  // encrypted by a standard provider, which is made also without VMs
+    identity::Credentials kmip_client;  // its certificate for the KMS, and the CA
+    int64_t disk_bytes = 1 << 20;       // of each VM's one disk; 0: no disk
+    int window = 64;                    // VMs that are being made at a time
+    absl::Time begin;                   // what the report counts from
   };
 
-  // INVALID_ARGUMENT: VMs without hosts, or more encrypted ones than there are.
+  // INVALID_ARGUMENT: VMs without hosts, more encrypted ones than there are, or a standard provider
+  // without a KMS.
   static absl::StatusOr<std::shared_ptr<Bootstrap>> Create(Options options, Done done);
   ~Bootstrap();
 
@@ -75,6 +79,8 @@ class Bootstrap : public std::enable_shared_from_this<Bootstrap> {
   absl::Status Connect(const sim::v1::SimulatedProcess& controller, Site* site);
   void CreateCluster(Site* site);
   void CreateProvider(Site* site);
+  void CreateStandardProvider(Site* site);
+  void KmsReady(const sim::v1::SimulatedProcess& node);
   void ExportProvider(Site* site);
   void DownloadProvider(Site* site, std::string token);
   void SetDefault(Site* site);
@@ -97,6 +103,8 @@ class Bootstrap : public std::enable_shared_from_this<Bootstrap> {
   sync::Mutex mutex_;
   Done done_ ABSL_GUARDED_BY(mutex_);
   int processes_left_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::map<std::string, std::string> kms_addresses_ ABSL_GUARDED_BY(mutex_);  // of those READY
+  std::vector<Site*> waiting_for_kms_ ABSL_GUARDED_BY(mutex_);
   int sites_left_ ABSL_GUARDED_BY(mutex_) = 0;
   int hosts_left_ ABSL_GUARDED_BY(mutex_) = 0;
   int vms_left_ ABSL_GUARDED_BY(mutex_) = 0;

@@ -14,7 +14,14 @@ using sim::v1::SimulatedCluster;
 using sim::v1::SimulatedProcess;
 
 absl::string_view KindOf(const SimulatedProcess& process) {
-  return process.kind() == sim::v1::PROCESS_KIND_CONTROLLER ? "controller" : "host";
+  switch (process.kind()) {
+    case sim::v1::PROCESS_KIND_CONTROLLER:
+      return "controller";
+    case sim::v1::PROCESS_KIND_KMS:
+      return "KMS node";
+    default:
+      return "host";
+  }
 }
 
 // Runs when the last who holds it lets go.
@@ -194,7 +201,15 @@ void Cluster::Kill(const std::string& name, Done done) {
   done(refused);
 }
 
+void Cluster::Stop(const std::string& name, Done done) {
+  EndOrderly(name, /*again=*/false, std::move(done));
+}
+
 void Cluster::Reboot(const std::string& name, Done done) {
+  EndOrderly(name, /*again=*/true, std::move(done));
+}
+
+void Cluster::EndOrderly(const std::string& name, bool again, Done done) {
   absl::Status refused;
   {
     sync::MutexLock lock(&mutex_);
@@ -212,8 +227,11 @@ void Cluster::Reboot(const std::string& name, Done done) {
         sync::MutexLock lock(&mutex_);
         return std::exchange(*shared, nullptr);
       };
-      process->when_ended.push_back([this, name, take] {
-        if (Done waiting = take()) Start(name, std::move(waiting));
+      process->when_ended.push_back([this, name, take, again] {
+        Done waiting = take();
+        if (waiting == nullptr) return;
+        if (again) return Start(name, std::move(waiting));
+        waiting(Get(name));
       });
       const int64_t start = process->start;
       process->guard = options_.clock->RunAfter(options_.stop_guard, [this, name, start, take] {

@@ -41,6 +41,7 @@ class Cluster {
     Spawner* spawner = nullptr;                      // goes before this object
     std::string controller_binary;                   //
     std::string host_binary;                         //
+    std::string kms_binary;                          // empty where there is no KMS
     absl::Duration start_guard = absl::Seconds(60);  // until a process is READY, real time
     absl::Duration stop_guard = absl::Seconds(20);   // until a reboot has stopped it
   };
@@ -56,6 +57,8 @@ class Cluster {
   void Start(const std::string& name, Done done);
   // SIGKILL. INVALID_STATE: it has ended. Done when it is waited for.
   void Kill(const std::string& name, Done done);
+  // SIGTERM. INVALID_STATE unless it runs; DEADLINE_EXCEEDED: it does not stop.
+  void Stop(const std::string& name, Done done);
   // SIGTERM, then a start. INVALID_STATE unless it runs; DEADLINE_EXCEEDED: it does not stop.
   void Reboot(const std::string& name, Done done);
   // SIGSTOP. INVALID_STATE unless it runs.
@@ -89,6 +92,9 @@ class Cluster {
   };
 
   absl::StatusOr<Process*> Find(const std::string& name) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Done when it has ended, or with `again` when it is started again.
+  void EndOrderly(const std::string& name, bool again, Done done);
+  absl::Status AddKms(const std::string& name);
   absl::Status AddProcess(sim::v1::SimulatedProcess shown, const std::vector<std::string>& flags)
       ABSL_LOCKS_EXCLUDED(mutex_);
   std::vector<std::string> CommonFlags(const sim::v1::SimulatedProcess& shown,
@@ -114,6 +120,7 @@ class Cluster {
   std::vector<Process*> in_order_ ABSL_GUARDED_BY(mutex_);
   int controllers_ ABSL_GUARDED_BY(mutex_) = 0;
   int hosts_ ABSL_GUARDED_BY(mutex_) = 0;
+  int kms_nodes_ ABSL_GUARDED_BY(mutex_) = 0;
   bool ending_ ABSL_GUARDED_BY(mutex_) = false;
   int64_t starts_ ABSL_GUARDED_BY(mutex_) = 0;
   sync::Mutex file_mutex_;  // taken before mutex_: the last writer has the latest state

@@ -22,12 +22,15 @@ inline constexpr char kAdministrator[] = "administrator";
 // The name of the simulator's own certificate; not given to a user.
 inline constexpr char kSimulatorName[] = "simulator";
 inline constexpr char kDatastore[] = "ds1";
+// The user whose certificate is for clients of the KMS; the keys belong to it.
+inline constexpr char kKmipClient[] = "kmip-client";
 
 // The folder of a running cluster (0700):
 //   cluster.json          what clients need to know
 //   clock                 the page of simulated time
 //   pki/                  ca.crt, ca.key, and KIND-NAME.crt and .key of each process and user
-//   state/NAME/           of each process;  tpm/NAME/ apart from it, as the TPM is hardware
+//   state/NAME/           of each process; tpm/NAME/ apart from it, as the TPM is hardware
+//   state/kms/            of all KMS nodes together
 //   datastores/ds1/       mounted by every host
 //   logs/NAME.log
 // Thread safe.

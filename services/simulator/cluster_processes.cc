@@ -14,9 +14,25 @@ namespace {
 using sim::v1::SimulatedProcess;
 
 identity::Kind IdentityKind(const SimulatedProcess& process) {
-  return process.kind() == sim::v1::PROCESS_KIND_CONTROLLER ? identity::Kind::kController
-                                                            : identity::Kind::kHost;
+  switch (process.kind()) {
+    case sim::v1::PROCESS_KIND_CONTROLLER:
+      return identity::Kind::kController;
+    case sim::v1::PROCESS_KIND_KMS:
+      return identity::Kind::kKms;
+    default:
+      return identity::Kind::kHost;
+  }
 }
+
+// How the page of simulated time names a process. Who speaks KMIP knows a node's address alone.
+std::string SlotName(const SimulatedProcess& process) {
+  const std::string kind(identity::KindName(IdentityKind(process)));
+  const bool kms = process.kind() == sim::v1::PROCESS_KIND_KMS;
+  return absl::StrCat(kind, "/", kms ? process.address() : process.name());
+}
+
+// Of all nodes together: they are one key server.
+constexpr char kKmsFolder[] = "kms";
 
 }  // namespace
 
@@ -31,8 +47,23 @@ absl::Status Cluster::Add(const Topology& topology) {
     }
     KS_RETURN_IF_ERROR(AddProcess(std::move(shown), {}));
   }
+  for (const std::string& name : topology.kms) KS_RETURN_IF_ERROR(AddKms(name));
   for (const HostPlan& plan : topology.hosts) KS_RETURN_IF_ERROR(AddHost(plan).status());
   return absl::OkStatus();
+}
+
+absl::Status Cluster::AddKms(const std::string& name) {
+  SimulatedProcess shown;
+  shown.set_name(name);
+  shown.set_kind(sim::v1::PROCESS_KIND_KMS);
+  {
+    sync::MutexLock lock(&mutex_);
+    shown.set_address(options_.addresses->Kms(kms_nodes_));
+    shown.set_control_address(options_.addresses->KmsControl(kms_nodes_++));
+  }
+  const std::string control = shown.control_address();
+  return AddProcess(std::move(shown),
+                    {"--data", options_.folder->StateFolder(kKmsFolder), "--control", control});
 }
 
 absl::StatusOr<std::string> Cluster::AddHost(const HostPlan& plan) {
@@ -93,8 +124,7 @@ absl::Status Cluster::AddProcess(SimulatedProcess shown, const std::vector<std::
                       options_.folder->Issue(kind, name, IpOf(shown.address())));
   int slot = -1;
   if (options_.master != nullptr) {
-    KS_ASSIGN_OR_RETURN(slot, options_.master->AllocateSlot(
-                                  absl::StrCat(std::string(identity::KindName(kind)), "/", name)));
+    KS_ASSIGN_OR_RETURN(slot, options_.master->AllocateSlot(SlotName(shown)));
   }
   auto process = std::make_unique<Process>();
   process->command.log_file = options_.folder->LogFile(name);
@@ -111,23 +141,16 @@ absl::Status Cluster::AddProcess(SimulatedProcess shown, const std::vector<std::
 std::vector<std::string> Cluster::CommonFlags(const SimulatedProcess& shown,
                                               const identity::CredentialFiles& files,
                                               int slot) const {
-  const bool controller = shown.kind() == sim::v1::PROCESS_KIND_CONTROLLER;
-  std::vector<std::string> argv = {controller ? options_.controller_binary : options_.host_binary,
-                                   "--name",
-                                   shown.name(),
-                                   "--listen",
-                                   shown.address(),
-                                   "--cert",
-                                   files.certificate,
-                                   "--key",
-                                   files.key,
-                                   "--ca",
-                                   files.ca,
-                                   "--state-dir",
-                                   options_.folder->StateFolder(shown.name()),
-                                   "--administrators",
-                                   kAdministrator,
-                                   "--simulation"};
+  const std::string* binary = &options_.host_binary;
+  if (shown.kind() == sim::v1::PROCESS_KIND_CONTROLLER) binary = &options_.controller_binary;
+  if (shown.kind() == sim::v1::PROCESS_KIND_KMS) binary = &options_.kms_binary;
+  std::vector<std::string> argv = {*binary,         "--name", shown.name(),      "--listen",
+                                   shown.address(), "--cert", files.certificate, "--key",
+                                   files.key,       "--ca",   files.ca,          "--simulation"};
+  if (shown.kind() != sim::v1::PROCESS_KIND_KMS) {
+    argv.insert(argv.end(), {"--state-dir", options_.folder->StateFolder(shown.name()),
+                             "--administrators", kAdministrator});
+  }
   if (slot >= 0) argv.insert(argv.end(), {"--clock-page", options_.master->FlagOf(slot)});
   return argv;
 }

@@ -10,6 +10,7 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "common/status/matchers.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -46,6 +47,42 @@ class ClusterTest : public ::testing::Test {
   }
   std::unique_ptr<TestingCluster> testing_;
 };
+
+TEST_F(ClusterTest, AProcessIsStoppedOrderlyAndStartsAgain) {
+  Make();
+  const auto started = Started("esx-1");
+  const auto stopped = testing_->Do(&Cluster::Stop, "esx-1");
+  ASSERT_THAT(stopped, IsOk());
+  EXPECT_EQ(stopped->state(), sim::v1::PROCESS_STATE_ENDED);
+  EXPECT_EQ(stopped->exit_status(), "exit 0");
+  EXPECT_EQ(KernelState(started.pid()), 0);
+  EXPECT_THAT(testing_->Do(&Cluster::Stop, "esx-1"), HasReason(v1::REASON_INVALID_STATE));
+  EXPECT_THAT(testing_->Do(&Cluster::Start, "esx-1"), IsOk());
+}
+
+TEST_F(ClusterTest, NodesOfAKmsHaveOneFolderAndTheirOwnControl) {
+  Make({"", /*simulated_time=*/true});
+  Topology topology;
+  topology.kms = {"kms-1", "kms-2"};
+  ASSERT_THAT(testing_->cluster().Add(topology), IsOk());
+  const auto first = testing_->cluster().Get("kms-1");
+  ASSERT_THAT(first, IsOk());
+  EXPECT_EQ(first->kind(), sim::v1::PROCESS_KIND_KMS);
+  EXPECT_THAT(first->address(), HasSubstr(".5.1:5696"));
+  EXPECT_THAT(first->control_address(), HasSubstr(".5.1:8991"));
+  for (const char* name : {"kms-1", "kms-2"}) {
+    ASSERT_THAT(testing_->Do(&Cluster::Start, name), IsOk());
+  }
+  const auto second = testing_->cluster().Get("kms-2");
+  ASSERT_THAT(second, IsOk());
+  std::ifstream file(absl::StrCat("/proc/", second->pid(), "/cmdline"));
+  std::stringstream text;
+  text << file.rdbuf();
+  const std::string flags = absl::StrReplaceAll(text.str(), {{absl::string_view("\0", 1), " "}});
+  EXPECT_THAT(flags, HasSubstr("/state/kms --control " + second->control_address()));
+  EXPECT_THAT(flags, HasSubstr("--simulation --clock-page"));
+  EXPECT_THAT(flags, ::testing::Not(HasSubstr("--state-dir")));
+}
 
 TEST_F(ClusterTest, AProcessRunsUntilItIsKilledAndKeepsItsAddress) {
   Make();

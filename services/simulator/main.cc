@@ -1,5 +1,5 @@
-// keysphere-simulator: starts a cluster of controllers and hosts, breaks and heals it, moves its
-// time, and ends it.
+// keysphere-simulator: starts a cluster of controllers, hosts and KMS nodes, breaks and heals it,
+// moves its time, and ends it.
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/resource.h>
@@ -28,6 +28,7 @@
 #include "services/simulator/bootstrap.h"
 #include "services/simulator/cluster.h"
 #include "services/simulator/cluster_folder.h"
+#include "services/simulator/kms_link.h"
 #include "services/simulator/simulator.h"
 #include "services/simulator/simulator_api.h"
 #include "services/simulator/spawner.h"
@@ -47,6 +48,8 @@ struct Flags {
   std::string listen;
   std::string controller_binary;
   std::string host_binary;
+  std::string kms_binary;
+  std::string encrypted_by = "native";
 };
 
 sigset_t EndSignals() {
@@ -96,11 +99,13 @@ class Program {
   std::unique_ptr<ClusterFolder> folder_;
   std::unique_ptr<log::Logger> logger_;
   identity::CredentialFiles user_files_;
+  identity::CredentialFiles kmip_files_;
   std::unique_ptr<clock::page::ClockMaster> master_;
   std::unique_ptr<executor::RealExecutor> time_executor_;
   std::unique_ptr<Cluster> cluster_;
   std::unique_ptr<Spawner> spawner_;
   std::unique_ptr<rpc::RuleTable> rules_;
+  std::unique_ptr<GrpcKmsLink> kms_link_;
   std::unique_ptr<Simulator> simulator_;
   std::unique_ptr<rpc::Gate> gate_;
   std::unique_ptr<SimulatorApi> api_;
@@ -187,6 +192,10 @@ absl::Status Program::MakeCluster() {
                       FindBinary(flags_.controller_binary, "controller", "keysphere-controller"));
   KS_ASSIGN_OR_RETURN(options.host_binary,
                       FindBinary(flags_.host_binary, "hostagent", "keysphere-hostagent"));
+  if (!topology_.kms.empty()) {
+    KS_ASSIGN_OR_RETURN(options.kms_binary, FindBinary(flags_.kms_binary, "kms", "keysphere-kms"));
+    KS_ASSIGN_OR_RETURN(kmip_files_, folder_->Issue(identity::Kind::kUser, kKmipClient, ""));
+  }
   KS_ASSIGN_OR_RETURN(user_files_, folder_->Issue(identity::Kind::kUser, kAdministrator, ""));
   const identity::Identity own{kTrustDomain, identity::Kind::kUser, kSimulatorName};
 
@@ -198,6 +207,8 @@ absl::Status Program::MakeCluster() {
   description.set_ca_certificate(user_files_.ca);
   description.set_user_certificate(user_files_.certificate);
   description.set_user_key(user_files_.key);
+  description.set_kms_client_certificate(kmip_files_.certificate);
+  description.set_kms_client_key(kmip_files_.key);
   (*description.mutable_datastores())[kDatastore] = folder_->Datastore();
   description.set_trust_domain(kTrustDomain);
   description.set_spiffe_id(own.ToUri());
@@ -207,11 +218,17 @@ absl::Status Program::MakeCluster() {
 
 absl::Status Program::Serve() {
   time_executor_ = std::make_unique<executor::RealExecutor>(&clock_, /*threads=*/1);
+  const std::string address = cluster_->Describe().address();
+  KS_ASSIGN_OR_RETURN(const auto files,
+                      folder_->Issue(identity::Kind::kUser, kSimulatorName, IpOf(address)));
+  KS_ASSIGN_OR_RETURN(identity::Credentials own, identity::Credentials::Load(files));
+  kms_link_ = std::make_unique<GrpcKmsLink>(own.Clone(), &clock_);
   Simulator::Deps deps;
   deps.clock = &clock_;
   deps.master = master_.get();
   deps.cluster = cluster_.get();
   deps.folder = folder_.get();
+  deps.kms = kms_link_.get();
   deps.time_executor = time_executor_.get();
   deps.host_version = flags_.topology.host_version;
   deps.orderly_end = flags_.keep;
@@ -224,12 +241,9 @@ absl::Status Program::Serve() {
   gate_ = std::make_unique<rpc::Gate>(gate);
   api_ = std::make_unique<SimulatorApi>(gate_.get(), simulator_.get());
 
-  const std::string address = cluster_->Describe().address();
   rpc::ServerOptions options;
   options.address = address;
-  KS_ASSIGN_OR_RETURN(const auto files,
-                      folder_->Issue(identity::Kind::kUser, kSimulatorName, IpOf(address)));
-  KS_ASSIGN_OR_RETURN(options.credentials, identity::Credentials::Load(files));
+  options.credentials = std::move(own);
   options.services = {rpc::Serving<sim::v1::Simulator>(api_.get())};
   options.gate = gate_.get();
   KS_ASSIGN_OR_RETURN(server_, rpc::Server::Create(std::move(options)));
@@ -243,6 +257,10 @@ absl::Status Program::Fill() {
   options.topology = topology_;
   options.vms = flags_.vms;
   options.encrypted = flags_.encrypted;
+  options.standard = flags_.encrypted_by == "standard";
+  if (options.standard && !topology_.kms.empty()) {
+    KS_ASSIGN_OR_RETURN(options.kmip_client, identity::Credentials::Load(kmip_files_));
+  }
   options.disk_bytes = flags_.disk_bytes;
   options.begin = begin_;
   KS_ASSIGN_OR_RETURN(
@@ -302,7 +320,14 @@ void AddFlags(CLI::App* app, Flags* flags) {
       ->capture_default_str();
   app->add_option("--vms", flags->vms, "VMs to make, over all hosts")->capture_default_str();
   app->add_option("--encrypted", flags->encrypted,
-                  "the first of the VMs are encrypted, by a native provider made for them")
+                  "the first of the VMs are encrypted, by a provider made for them")
+      ->capture_default_str();
+  app->add_option("--kms", flags->topology.kms, "nodes of a key server: kms-1, kms-2, …")
+      ->capture_default_str();
+  app->add_option("--encrypted-by", flags->encrypted_by,
+                  "the kind of that provider; a standard one, over all KMS nodes, is made also "
+                  "without VMs")
+      ->check(CLI::IsMember({"native", "standard"}))
       ->capture_default_str();
   app->add_option("--disk-size", flags->disk_bytes, "bytes of each VM's disk; 0: none")
       ->capture_default_str();
@@ -314,6 +339,8 @@ void AddFlags(CLI::App* app, Flags* flags) {
                   "keysphere-controller (default: found beside this program)");
   app->add_option("--hostagent-binary", flags->host_binary,
                   "keysphere-hostagent (default: found beside this program)");
+  app->add_option("--kms-binary", flags->kms_binary,
+                  "keysphere-kms (default: found beside this program)");
 }
 
 }  // namespace
@@ -322,7 +349,8 @@ void AddFlags(CLI::App* app, Flags* flags) {
 int main(int argc, char** argv) {
   using keysphere::simulator::Flags;
   Flags flags;
-  CLI::App app{"keysphere-simulator: a cluster of vCenters and ESXi hosts in one folder."};
+  CLI::App app{
+      "keysphere-simulator: a cluster of vCenters, ESXi hosts and KMS nodes in one folder."};
   keysphere::simulator::AddFlags(&app, &flags);
   try {
     app.parse(argc, argv);

@@ -57,6 +57,11 @@ void Simulator::KillProcess(const rpc::CallInfo&, const sim::v1::KillProcessRequ
   deps_.cluster->Kill(request.name(), std::move(done));
 }
 
+void Simulator::StopProcess(const rpc::CallInfo&, const sim::v1::StopProcessRequest& request,
+                            Callback<sim::v1::SimulatedProcess> done) {
+  deps_.cluster->Stop(request.name(), std::move(done));
+}
+
 void Simulator::RebootProcess(const rpc::CallInfo&, const sim::v1::RebootProcessRequest& request,
                               Callback<sim::v1::SimulatedProcess> done) {
   deps_.cluster->Reboot(request.name(), std::move(done));
@@ -111,6 +116,82 @@ absl::Status Simulator::SetFault(const sim::v1::SetLinkFaultRequest& request) {
   KS_ASSIGN_OR_RETURN(const int from, deps_.cluster->SlotOf(request.from()));
   KS_ASSIGN_OR_RETURN(const int to, deps_.cluster->SlotOf(request.to()));
   return deps_.master->SetLink(from, to, fault);
+}
+
+// KMS nodes.
+
+void Simulator::SetKmsFault(const rpc::CallInfo&, const sim::v1::SetKmsFaultRequest& request,
+                            Callback<sim::v1::SetKmsFaultResponse> done) {
+  const absl::StatusOr<sim::v1::SimulatedProcess> node = deps_.cluster->Get(request.name());
+  if (!node.ok()) return done(node.status());
+  absl::StatusOr<sim::v1::SetFaultRequest> told = KmsFaultFor(*node, request);
+  if (!told.ok()) return done(told.status());
+  deps_.kms->SetFault(
+      *node, *std::move(told),
+      [done = std::move(done)](const absl::StatusOr<sim::v1::SetFaultResponse>& set) mutable {
+        if (!set.ok()) return done(set.status());
+        done(sim::v1::SetKmsFaultResponse());
+      });
+}
+
+absl::StatusOr<sim::v1::SetFaultRequest> Simulator::KmsFaultFor(
+    const sim::v1::SimulatedProcess& node, const sim::v1::SetKmsFaultRequest& request) {
+  if (node.kind() != sim::v1::PROCESS_KIND_KMS || deps_.kms == nullptr) {
+    return Invalid(absl::StrCat("name: ", status::Quote(node.name()), " is no KMS node"));
+  }
+  if (node.state() != sim::v1::PROCESS_STATE_RUNNING) {
+    return status::Error(v1::REASON_INVALID_STATE, "the KMS node does not run")
+        .Object("process", node.name())
+        .NextStep(absl::StrCat("keysphere kms start ", node.name()));
+  }
+  const absl::Duration latency = ToDuration(request.fault().latency());
+  if (latency < absl::ZeroDuration() || latency > kMaxDelay)
+    return Invalid("latency: 0 to 24 hours");
+  sim::v1::SetFaultRequest told;
+  *told.mutable_fault() = request.fault();
+  if (deps_.master != nullptr) {
+    if (request.fault().has_latency_jitter()) {
+      return status::Error(v1::REASON_UNSUPPORTED, "latency_jitter works on real time only");
+    }
+    // A call under way holds time back: what is to take time waits at the caller.
+    const bool hangs = request.fault().mode() == sim::v1::KmsFault::MODE_HANG;
+    KS_RETURN_IF_ERROR(SetKmsLinks(node, latency, hangs));
+    told.mutable_fault()->clear_latency();
+    if (hangs) told.mutable_fault()->clear_mode();
+  }
+  const absl::Duration ends_in = ToDuration(request.certificate_ends_in());
+  if (ends_in == absl::ZeroDuration()) return told;
+  identity::Validity validity = identity::Validity::From(std::min(Now(), deps_.clock->Now()));
+  validity.not_after = Now() + ends_in;
+  validity.not_before = std::min(validity.not_before, validity.not_after - absl::Hours(1));
+  KS_ASSIGN_OR_RETURN(
+      const identity::CredentialFiles files,
+      deps_.folder->Issue(identity::Kind::kKms, node.name(), IpOf(node.address()), validity));
+  told.set_certificate_file(files.certificate);
+  told.set_key_file(files.key);
+  return told;
+}
+
+absl::Status Simulator::SetKmsLinks(const sim::v1::SimulatedProcess& node, absl::Duration latency,
+                                    bool hangs) {
+  sync::MutexLock lock(&mutex_);
+  const bool faulty = hangs || latency > absl::ZeroDuration();
+  // Links that somebody else has broken are left alone.
+  if (!faulty && kms_links_.erase(node.name()) == 0) return absl::OkStatus();
+  if (faulty) kms_links_.insert(node.name());
+  KS_ASSIGN_OR_RETURN(const int kms, deps_.cluster->SlotOf(node.name()));
+  const sim::v1::SimulatedCluster cluster = deps_.cluster->Describe();
+  for (const sim::v1::SimulatedProcess& process : cluster.processes()) {
+    if (process.kind() != sim::v1::PROCESS_KIND_CONTROLLER) continue;
+    KS_ASSIGN_OR_RETURN(const int controller, deps_.cluster->SlotOf(process.name()));
+    clock::page::LinkFault there;
+    there.delay = latency;
+    clock::page::LinkFault back;
+    back.cut = hangs;
+    KS_RETURN_IF_ERROR(deps_.master->SetLink(controller, kms, there));
+    KS_RETURN_IF_ERROR(deps_.master->SetLink(kms, controller, back));
+  }
+  return absl::OkStatus();
 }
 
 // Time.

@@ -4,8 +4,10 @@
 #include <atomic>
 #include <functional>
 #include <memory>
+#include <set>
 #include <string>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/status/statusor.h"
 #include "common/clock/clock.h"
 #include "common/clock/page/clock_master.h"
@@ -13,6 +15,8 @@
 #include "common/rpc/authorizer.h"
 #include "common/rpc/call_info.h"
 #include "common/status/callback.h"
+#include "common/sync/mutex.h"
+#include "keysphere/sim/v1/kms_faults.pb.h"
 #include "keysphere/sim/v1/simulator.pb.h"
 #include "services/simulator/cluster.h"
 #include "services/simulator/cluster_folder.h"
@@ -26,11 +30,20 @@ class Simulator {
   template <typename T>
   using Callback = status::Callback<T>;
 
+  // The way to the service KmsFaults of a KMS node. Thread safe.
+  class KmsLink {
+   public:
+    virtual ~KmsLink() = default;
+    virtual void SetFault(const sim::v1::SimulatedProcess& node, sim::v1::SetFaultRequest request,
+                          Callback<sim::v1::SetFaultResponse> done) = 0;
+  };
+
   struct Deps {
     clock::Clock* clock = nullptr;               // real time
     clock::page::ClockMaster* master = nullptr;  // null: the cluster is on real time
     Cluster* cluster = nullptr;
     ClusterFolder* folder = nullptr;
+    KmsLink* kms = nullptr;                       // null: there is no KMS
     executor::Executor* time_executor = nullptr;  // moves time there, which blocks
     std::string host_version;                     // of hosts added without one
     bool orderly_end = false;                     // a shutdown lets the processes end themselves
@@ -44,6 +57,8 @@ class Simulator {
                     Callback<sim::v1::SimulatedProcess> done);
   void KillProcess(const rpc::CallInfo& call, const sim::v1::KillProcessRequest& request,
                    Callback<sim::v1::SimulatedProcess> done);
+  void StopProcess(const rpc::CallInfo& call, const sim::v1::StopProcessRequest& request,
+                   Callback<sim::v1::SimulatedProcess> done);
   void RebootProcess(const rpc::CallInfo& call, const sim::v1::RebootProcessRequest& request,
                      Callback<sim::v1::SimulatedProcess> done);
   void PauseProcess(const rpc::CallInfo& call, const sim::v1::PauseProcessRequest& request,
@@ -54,6 +69,8 @@ class Simulator {
                       Callback<sim::v1::SimulatedProcess> done);
   void SetLinkFault(const rpc::CallInfo& call, const sim::v1::SetLinkFaultRequest& request,
                     Callback<sim::v1::SetLinkFaultResponse> done);
+  void SetKmsFault(const rpc::CallInfo& call, const sim::v1::SetKmsFaultRequest& request,
+                   Callback<sim::v1::SetKmsFaultResponse> done);
   void GetClock(const rpc::CallInfo& call, const sim::v1::GetClockRequest& request,
                 Callback<sim::v1::ClockState> done);
   void AdvanceClock(const rpc::CallInfo& call, const sim::v1::AdvanceClockRequest& request,
@@ -71,10 +88,18 @@ class Simulator {
   sim::v1::ClockState StateOfClock() const;
   absl::Status NeedSimulatedTime() const;
   absl::Status SetFault(const sim::v1::SetLinkFaultRequest& request);
+  // What the node itself is to be told of it; the rest is done to its links.
+  absl::StatusOr<sim::v1::SetFaultRequest> KmsFaultFor(const sim::v1::SimulatedProcess& node,
+                                                       const sim::v1::SetKmsFaultRequest& request);
+  absl::Status SetKmsLinks(const sim::v1::SimulatedProcess& node, absl::Duration latency,
+                           bool hangs);
   absl::StatusOr<sim::v1::IssueUserCertificateResponse> Issue(
       const sim::v1::IssueUserCertificateRequest& request);
 
   const Deps deps_;
+  sync::Mutex mutex_;
+  // KMS nodes whose links bear a fault of SetKmsFault.
+  std::set<std::string> kms_links_ ABSL_GUARDED_BY(mutex_);
 };
 
 // Only the user that started the cluster may use its simulator.

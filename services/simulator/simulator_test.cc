@@ -1,9 +1,12 @@
 #include "services/simulator/simulator.h"
 
+#include <map>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/clock/page/page_clock.h"
 #include "common/executor/real_executor.h"
 #include "common/identity/certificate.h"
 #include "common/status/matchers.h"
@@ -16,6 +19,17 @@ namespace {
 
 using status::HasReason;
 using status::IsOk;
+
+// Keeps what KMS nodes are told.
+class FakeKmsLink : public Simulator::KmsLink {
+ public:
+  void SetFault(const sim::v1::SimulatedProcess& node, sim::v1::SetFaultRequest request,
+                status::Callback<sim::v1::SetFaultResponse> done) override {
+    told_[node.control_address()] = std::move(request);
+    done(sim::v1::SetFaultResponse());
+  }
+  std::map<std::string, sim::v1::SetFaultRequest> told_;
+};
 
 class SimulatorTest : public ::testing::Test {
  protected:
@@ -31,6 +45,7 @@ class SimulatorTest : public ::testing::Test {
     deps.master = testing_->master();
     deps.cluster = &testing_->cluster();
     deps.folder = &testing_->folder();
+    deps.kms = &kms_link_;
     deps.time_executor = executor_.get();
     deps.on_shutdown = [this] { shutdown_.Callback()(true); };
     simulator_ = std::make_unique<Simulator>(std::move(deps));
@@ -50,6 +65,27 @@ class SimulatorTest : public ::testing::Test {
     return Call(&Simulator::AdvanceClock, request);
   }
 
+  // vcenter-a and kms-1, which run.
+  void StartKms() {
+    Topology topology;
+    topology.controllers = {"vcenter-a"};
+    topology.kms = {"kms-1"};
+    ASSERT_THAT(testing_->cluster().Add(topology), IsOk());
+    for (const char* name : {"vcenter-a", "kms-1"}) {
+      ASSERT_THAT(testing_->Do(&Cluster::Start, name), IsOk());
+    }
+    node_ = testing_->cluster().Get("kms-1").value();
+  }
+  absl::Status SetKmsFault(const sim::v1::KmsFault& fault, int64_t certificate_seconds = 0) {
+    sim::v1::SetKmsFaultRequest request;
+    request.set_name("kms-1");
+    *request.mutable_fault() = fault;
+    request.mutable_certificate_ends_in()->set_seconds(certificate_seconds);
+    return Call(&Simulator::SetKmsFault, request).status();
+  }
+
+  sim::v1::SimulatedProcess node_;
+  FakeKmsLink kms_link_;
   Waiting<bool> shutdown_;
   std::unique_ptr<TestingCluster> testing_;
   std::unique_ptr<executor::RealExecutor> executor_;
@@ -104,6 +140,67 @@ TEST_F(SimulatorTest, LinksAreBetweenProcesses) {
   request.clear_delay();
   request.set_to("esx-3");
   EXPECT_THAT(Call(&Simulator::SetLinkFault, request), HasReason(v1::REASON_NOT_FOUND));
+}
+
+TEST_F(SimulatorTest, FaultsOfAKmsAreForItsNode) {
+  Make(/*simulated_time=*/false);
+  StartKms();
+  EXPECT_EQ(node_.spiffe_id(), "spiffe://keysphere.test/kms/kms-1");
+  sim::v1::KmsFault fault;
+  fault.set_mode(sim::v1::KmsFault::MODE_HANG);
+  fault.mutable_latency()->set_nanos(5'000'000);
+  ASSERT_THAT(SetKmsFault(fault), IsOk());
+  const sim::v1::SetFaultRequest& told = kms_link_.told_[node_.control_address()];
+  EXPECT_EQ(told.fault().mode(), sim::v1::KmsFault::MODE_HANG);
+  EXPECT_EQ(told.fault().latency().nanos(), 5'000'000);
+  EXPECT_EQ(told.certificate_file(), "");
+
+  ASSERT_THAT(SetKmsFault(sim::v1::KmsFault(), 600), IsOk());
+  const auto pem = testing_->files().ReadFile(told.certificate_file(), 1 << 20);
+  const auto info = identity::ReadCertificate(pem.value());
+  ASSERT_THAT(info, IsOk());
+  EXPECT_EQ(info->identity.ToUri(), node_.spiffe_id());
+  EXPECT_LE(info->not_after, testing_->clock().Now() + absl::Minutes(10));
+  EXPECT_FALSE(told.key_file().empty());
+
+  sim::v1::SetKmsFaultRequest request;
+  request.set_name("vcenter-a");
+  EXPECT_THAT(Call(&Simulator::SetKmsFault, request), HasReason(v1::REASON_INVALID_ARGUMENT));
+  request.set_name("kms-2");
+  EXPECT_THAT(Call(&Simulator::SetKmsFault, request), HasReason(v1::REASON_NOT_FOUND));
+  ASSERT_THAT(testing_->Do(&Cluster::Kill, "kms-1"), IsOk());
+  EXPECT_THAT(SetKmsFault(fault), HasReason(v1::REASON_INVALID_STATE));
+}
+
+TEST_F(SimulatorTest, OnSimulatedTimeAKmsIsSlowByItsLinks) {
+  Make(/*simulated_time=*/true);
+  StartKms();
+  const int slot = testing_->cluster().SlotOf("vcenter-a").value();
+  const auto page = clock::page::PageClock::Open(testing_->master()->FlagOf(slot)).value();
+  const auto link = [&] {
+    return page->links().Lookup(page->links().SlotOf("kms/" + node_.address()));
+  };
+  sim::v1::KmsFault fault;
+  fault.mutable_latency()->set_seconds(2);
+  fault.set_fail_request(3);
+  ASSERT_THAT(SetKmsFault(fault), IsOk());
+  EXPECT_EQ(link().out.delay, absl::Seconds(2));
+  const sim::v1::SetFaultRequest& told = kms_link_.told_[node_.control_address()];
+  EXPECT_FALSE(told.fault().has_latency());
+  EXPECT_EQ(told.fault().fail_request(), 3);
+
+  fault.Clear();
+  fault.set_mode(sim::v1::KmsFault::MODE_HANG);
+  ASSERT_THAT(SetKmsFault(fault), IsOk());
+  EXPECT_FALSE(link().out.cut);
+  EXPECT_TRUE(link().back.cut);
+  EXPECT_EQ(told.fault().mode(), sim::v1::KmsFault::MODE_UNSPECIFIED);
+  ASSERT_THAT(SetKmsFault(sim::v1::KmsFault()), IsOk());
+  EXPECT_FALSE(link().back.cut);
+
+  fault.Clear();
+  fault.mutable_latency_jitter()->set_seconds(1);
+  EXPECT_THAT(SetKmsFault(fault), HasReason(v1::REASON_UNSUPPORTED));
 }
 
 TEST_F(SimulatorTest, AFurtherHostIsStarted) {

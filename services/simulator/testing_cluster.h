@@ -71,6 +71,7 @@ class TestingCluster {
     options.spawner = spawner_.get();
     options.controller_binary = setup.binary;
     options.host_binary = setup.binary;
+    options.kms_binary = setup.binary;
     options.start_guard = setup.start_guard;
     options.stop_guard = setup.stop_guard;
     cluster_ = std::make_unique<Cluster>(options, sim::v1::SimulatedCluster());

@@ -68,6 +68,8 @@ std::string ControllerName(int index) {
 
 std::string HostName(int index) { return absl::StrCat("esx-", index + 1); }
 
+std::string KmsName(int index) { return absl::StrCat("kms-", index + 1); }
+
 absl::StatusOr<Topology> MakeTopology(const TopologyRequest& request) {
   KS_ASSIGN_OR_RETURN(const std::vector<Spread> spreads, SpreadOf(request));
   KS_RETURN_IF_ERROR(CheckRange("controllers", spreads.size(), 1, kMaxControllers));
@@ -84,12 +86,16 @@ absl::StatusOr<Topology> MakeTopology(const TopologyRequest& request) {
     }
     KS_RETURN_IF_ERROR(CheckRange("hosts", topology.hosts.size(), 0, kMaxHosts));
   }
-  for (const HostPlan& host : topology.hosts) {
+  KS_RETURN_IF_ERROR(CheckRange("kms", request.kms, 0, kMaxKmsNodes));
+  for (int i = 0; i < request.kms; ++i) topology.kms.push_back(KmsName(i));
+  const auto check = [&](const std::string& name, absl::string_view what) -> absl::Status {
     const auto& names = topology.controllers;
-    if (std::find(names.begin(), names.end(), host.name) == names.end()) continue;
+    if (std::find(names.begin(), names.end(), name) == names.end()) return absl::OkStatus();
     return status::Error(v1::REASON_INVALID_ARGUMENT,
-                         absl::StrCat("topology: ", host.name, " is the name of a host"));
-  }
+                         absl::StrCat("topology: ", name, " is the name of a ", what));
+  };
+  for (const HostPlan& host : topology.hosts) KS_RETURN_IF_ERROR(check(host.name, "host"));
+  for (const std::string& node : topology.kms) KS_RETURN_IF_ERROR(check(node, "KMS node"));
   KS_RETURN_IF_ERROR(CheckRange("tpm", request.tpm, 0, topology.hosts.size()));
   return topology;
 }

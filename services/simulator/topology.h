@@ -12,6 +12,8 @@ namespace keysphere::simulator {
 // More processes than a machine's process ids carry.
 inline constexpr int kMaxControllers = 64;
 inline constexpr int kMaxHosts = 2500;
+// As many as a standard provider may name.
+inline constexpr int kMaxKmsNodes = 16;
 
 // A host to start, and the controller that it is attached to in the beginning.
 struct HostPlan {
@@ -25,6 +27,7 @@ struct HostPlan {
 struct Topology {
   std::vector<std::string> controllers;
   std::vector<HostPlan> hosts;
+  std::vector<std::string> kms;  // nodes of one key server
 };
 
 // What the flags of `up` say.
@@ -34,15 +37,19 @@ struct TopologyRequest {
   int tpm = 0;                         // the first of the hosts have a TPM 2.0
   std::string spread;                  // "vcenter-a=3,vcenter-b=1"; counts instead of the above
   std::string host_version = "8.0.3";  // of all hosts
+  int kms = 0;                         // nodes of the key server
 };
 
-// Controllers vcenter-a, vcenter-b, …; hosts esx-1, esx-2, …. INVALID_ARGUMENT names the field.
+// Controllers vcenter-a, vcenter-b, …; hosts esx-1, esx-2, …; KMS nodes kms-1, …. INVALID_ARGUMENT
+// names the field.
 absl::StatusOr<Topology> MakeTopology(const TopologyRequest& request);
 
 // 0: "vcenter-a", 25: "vcenter-z", 26: "vcenter-aa".
 std::string ControllerName(int index);
 // 0: "esx-1".
 std::string HostName(int index);
+// 0: "kms-1".
+std::string KmsName(int index);
 
 }  // namespace keysphere::simulator
 

@@ -60,6 +60,19 @@ INSTANTIATE_TEST_SUITE_P(All, BadTopologyTest,
                                            "vcenter-a=1,", "vcenter-a=2501",
                                            "vcenter-a=2000,vcenter-b=501", "a\nb=1", "esx-1=1"));
 
+TEST(TopologyTest, KmsNodesHaveNamesOfTheirOwn) {
+  TopologyRequest request;
+  EXPECT_TRUE(MakeTopology(request).value().kms.empty());
+  request.kms = 2;
+  EXPECT_EQ(MakeTopology(request).value().kms, (std::vector<std::string>{"kms-1", "kms-2"}));
+  request.spread = "kms-2=1";
+  EXPECT_THAT(MakeTopology(request), HasReason(v1::REASON_INVALID_ARGUMENT));
+  request.kms = 1;
+  EXPECT_THAT(MakeTopology(request), status::IsOk());
+  request.kms = 17;
+  EXPECT_THAT(MakeTopology(request), HasReason(v1::REASON_INVALID_ARGUMENT));
+}
+
 TEST(TopologyTest, NumbersHaveRanges) {
   TopologyRequest request;
   request.controllers = 0;

@@ -69,7 +69,9 @@ void RunningCluster::Start(const std::vector<std::string>& flags) {
                                     "--controller-binary",
                                     "controller/keysphere-controller",
                                     "--hostagent-binary",
-                                    "hostagent/keysphere-hostagent"};
+                                    "hostagent/keysphere-hostagent",
+                                    "--kms-binary",
+                                    "services/kms/keysphere-kms"};
   words.insert(words.end(), flags.begin(), flags.end());
   std::vector<char*> argv;
   for (std::string& word : words) argv.push_back(word.data());
@@ -125,7 +127,9 @@ std::shared_ptr<rpc::Channel> RunningCluster::Dial(const std::string& name) {
   files.certificate = cluster.user_certificate();
   files.key = cluster.user_key();
   rpc::ChannelOptions options;
-  options.target = absl::StrCat("ipv4:", name.empty() ? cluster.address() : process.address());
+  std::string address = name.empty() ? cluster.address() : process.address();
+  if (!process.control_address().empty()) address = process.control_address();
+  options.target = absl::StrCat("ipv4:", address);
   options.peer =
       identity::Identity::Parse(name.empty() ? cluster.spiffe_id() : process.spiffe_id()).value();
   options.credentials = identity::Credentials::Load(files).value();

@@ -18,8 +18,8 @@ namespace keysphere::tests {
 // them as the user that started it. The programs are found in the test's runfiles.
 class RunningCluster {
  public:
-  // Starts it with `flags` (besides --dir, --controller-binary, --hostagent-binary) and waits until
-  // it is READY or ends. `folder` is the cluster's, new.
+  // Starts it with `flags` (besides --dir and where the programs are) and waits until it is READY
+  // or ends. `folder` is the cluster's, new.
   RunningCluster(const std::string& folder, const std::vector<std::string>& flags);
   // Kills it if it runs.
   ~RunningCluster();
@@ -35,7 +35,8 @@ class RunningCluster {
   sim::v1::SimulatedCluster Read() const;
   sim::v1::SimulatedProcess Process(const std::string& name) const;
 
-  // A channel to the process of this name; "" is the simulator itself.
+  // A channel to the process of this name, of a KMS node to its control; "" is the simulator
+  // itself.
   std::shared_ptr<rpc::Channel> Dial(const std::string& name);
   template <typename Service>
   rpc::Client<Service> Client(const std::string& name) {

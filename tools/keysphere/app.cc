@@ -58,16 +58,17 @@ void AddCompletion(Command* root, CommandLine* line) {
 }  // namespace
 
 std::unique_ptr<CommandLine> MakeCommandLine(GlobalOptions* globals) {
-  auto line = std::make_unique<CommandLine>(
-      "keysphere",
-      "Drives a cluster of emulated vCenters and ESXi hosts: key providers, hosts, VMs that lock "
-      "and unlock.",
-      "up --hosts 3 --tpm 1 --simulated-time --detach");
+  auto line = std::make_unique<CommandLine>("keysphere",
+                                            "Drives a cluster of emulated vCenters, ESXi hosts and "
+                                            "key servers: key providers, VMs that lock "
+                                            "and unlock.",
+                                            "up --hosts 3 --tpm 1 --simulated-time --detach");
   Command root = line->root();
   AddGlobalOptions(&root, globals);
   AddLifeCommands(&root);
   AddSimulatorCommands(&root);
   AddProviderCommands(&root);
+  AddKmsCommands(&root);
   AddClusterCommands(&root);
   AddHostCommands(&root);
   AddVmCommands(&root);

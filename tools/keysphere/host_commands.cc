@@ -38,6 +38,9 @@ std::string TpmOf(v1::TpmVersion version) {
 
 std::string Held(const v1::Host& host) {
   std::string text;
+  for (const v1::HeldStandardKeys& held : host.held_standard_keys()) {
+    absl::StrAppend(&text, text.empty() ? "" : ", ", held.provider(), " (", held.keys(), ")");
+  }
   for (const v1::HeldProvider& held : host.held_providers()) {
     absl::StrAppend(&text, text.empty() ? "" : ", ", held.provider());
   }
@@ -61,6 +64,10 @@ void PrintHost(const v1::Host& host, std::ostream& out) {
     fields.Add("holds", absl::StrCat(held.provider(), " (key id ", held.key_id(), ", check value ",
                                      held.key_check_value(), ")"));
   }
+  for (const v1::HeldStandardKeys& held : host.held_standard_keys()) {
+    fields.Add("caches", absl::StrCat(held.keys(), " keys of ", held.provider()));
+  }
+  fields.Add("key persistence", host.key_persistence() ? "on" : "off");
   fields.Add("collisions", Join(host.collisions()));
   fields.Print(out);
 }
@@ -359,6 +366,54 @@ void AddRecover(Command* group) {
   });
 }
 
+void AddKeyPersistence(Command* group) {
+  struct Args {
+    std::string name;
+    std::string onoff;
+  };
+  auto args = std::make_shared<Args>();
+  Command command =
+      group->Sub("key-persistence", "Whether it keeps keys of standard providers over its boots",
+                 "host key-persistence esx-1 on");
+  command.Argument(&args->name, "NAME", "the host; it needs a TPM 2.0");
+  command.Argument(&args->onoff, "on|off", "off also erases what is kept");
+  command.Run([args](Session* session) -> absl::Status {
+    if (args->onoff != "on" && args->onoff != "off") return UsageError("say on or off");
+    v1::SetKeyPersistenceRequest request;
+    request.set_host(args->name);
+    request.set_enabled(args->onoff == "on");
+    KS_ASSIGN_OR_RETURN(const v1::Host host,
+                        session->Ask<Hosts>(&Stub::async::SetKeyPersistence, request));
+    return ShowHost(session, host);
+  });
+}
+
+void AddCoreDump(Command* group) {
+  struct Args {
+    std::string name;
+    std::string vm;
+  };
+  auto args = std::make_shared<Args>();
+  Command command = group->Sub("core-dump", "Write a core dump of its agent, or of a running VM",
+                               "host core-dump esx-1 --vm web-1");
+  command.Argument(&args->name, "NAME", "the host");
+  command.Option(&args->vm, "--vm", "VM", "of this VM (default: of the agent)");
+  command.Run([args](Session* session) -> absl::Status {
+    v1::WriteCoreDumpRequest request;
+    request.set_host(args->name);
+    request.set_vm(args->vm);
+    KS_ASSIGN_OR_RETURN(const v1::WriteCoreDumpResponse response,
+                        session->Ask<Hosts>(&Stub::async::WriteCoreDump, request));
+    return session->Show(response, [session](const v1::WriteCoreDumpResponse& shown) {
+      Fields fields;
+      fields.Add("file", shown.path())
+          .Add("size", FormatBytes(shown.bytes()))
+          .Add("key", shown.has_key() ? KeyText(shown.key()) : "none (not encrypted)")
+          .Print(session->out());
+    });
+  });
+}
+
 }  // namespace
 
 void AddHostCommands(Command* root) {
@@ -383,6 +438,8 @@ void AddHostCommands(Command* root) {
       &group, "change-key", "Give a safe host another host key", &Stub::async::ChangeKey);
   AddKeyChange<v1::AddKeyRequest, HostMethod<v1::AddKeyRequest>>(
       &group, "add-key", "Send a provider's key to a safe host", &Stub::async::AddKey);
+  AddKeyPersistence(&group);
+  AddCoreDump(&group);
   AddRecover(&group);
 }
 

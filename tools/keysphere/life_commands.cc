@@ -43,6 +43,8 @@ struct UpArgs {
   int64_t tpm = -1;
   int64_t vms = -1;
   int64_t encrypted = -1;
+  int64_t kms = -1;
+  std::string encrypted_by;
   std::string disk_size;
   std::string host_version;
   std::string topology;
@@ -68,6 +70,8 @@ absl::StatusOr<std::vector<std::string>> SimulatorCommand(const UpArgs& args,
   add_count("--tpm", args.tpm);
   add_count("--vms", args.vms);
   add_count("--encrypted", args.encrypted);
+  add_count("--kms", args.kms);
+  add_text("--encrypted-by", args.encrypted_by);
   add_text("--topology", args.topology);
   add_text("--host-version", args.host_version);
   if (!args.disk_size.empty()) {
@@ -164,8 +168,9 @@ absl::Status Status(Session* session) {
 
 void AddLifeCommands(Command* root) {
   auto args = std::make_shared<UpArgs>();
-  Command up = root->Sub("up", "Start a cluster: controllers and hosts, each its own process",
-                         "up --hosts 4 --tpm 2 --vms 8 --encrypted 4 --simulated-time --detach");
+  Command up =
+      root->Sub("up", "Start a cluster: controllers, hosts and KMS nodes, each its own process",
+                "up --hosts 4 --tpm 2 --vms 8 --encrypted 4 --simulated-time --detach");
   up.Option(&args->controllers, "--controllers", "N", "vcenter-a, vcenter-b, … (default: 1)");
   up.Option(&args->hosts, "--hosts", "N", "hosts of the first: esx-1, esx-2, …");
   up.Option(&args->topology, "--topology", "SPREAD",
@@ -173,6 +178,9 @@ void AddLifeCommands(Command* root) {
   up.Option(&args->tpm, "--tpm", "N", "the first N hosts have a TPM 2.0 (default: none)");
   up.Option(&args->vms, "--vms", "N", "VMs, over all hosts (default: none)");
   up.Option(&args->encrypted, "--encrypted", "N", "the first N VMs are encrypted");
+  up.Option(&args->kms, "--kms", "N", "nodes of a key server: kms-1, … (default: none)");
+  up.Choice(&args->encrypted_by, "--encrypted-by", {"native", "standard"},
+            "by which kind of provider; standard: skp-1, over all KMS nodes (default: native)");
   up.Option(&args->disk_size, "--disk-size", "BYTES", "of each VM's disk, as 1M");
   up.Option(&args->host_version, "--host-version", "V", "ESXi's version, as 8.0.3");
   up.Flag(&args->simulated_time, "--simulated-time", "time stands still until advanced");

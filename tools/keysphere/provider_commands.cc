@@ -12,6 +12,7 @@
 #include "tools/keysphere/provider_request.h"
 #include "tools/keysphere/secret.h"
 #include "tools/keysphere/session.h"
+#include "tools/keysphere/standard_provider.h"
 
 namespace keysphere::cli {
 namespace {
@@ -31,16 +32,19 @@ std::string Type(const v1::KeyProvider& provider) {
 }
 
 void PrintProvider(const v1::KeyProvider& provider, std::ostream& out) {
-  const v1::NativeProviderInfo& native = provider.native_info();
   Fields fields;
-  fields.Add("name", provider.name())
-      .Add("type", Type(provider))
-      .Add("key id", native.key_id())
-      .Add("check value", native.key_check_value())
-      .Add("backed up", native.backup_suggested() ? "yes (a new backup is suggested)"
-                                                  : YesNo(native.has_backup()))
-      .Add("TPM required", YesNo(native.constraints().tpm_required()))
-      .Add("default", YesNo(provider.is_default()))
+  fields.Add("name", provider.name()).Add("type", Type(provider));
+  if (provider.has_standard_info()) {
+    AddStandardFields(provider.standard_info(), &fields);
+  } else {
+    const v1::NativeProviderInfo& native = provider.native_info();
+    fields.Add("key id", native.key_id())
+        .Add("check value", native.key_check_value())
+        .Add("backed up", native.backup_suggested() ? "yes (a new backup is suggested)"
+                                                    : YesNo(native.has_backup()))
+        .Add("TPM required", YesNo(native.constraints().tpm_required()));
+  }
+  fields.Add("default", YesNo(provider.is_default()))
       .Add("default of", Join(provider.default_for_clusters()))
       .Add("health", Health(provider))
       .Add("created", FormatTimestamp(provider.create_time()));
@@ -58,14 +62,36 @@ void AddCreate(Command* group) {
     std::string name;
     std::string key_id;
     absl::optional<bool> tpm_required;
+    bool kmip = false;
+    StandardArgs standard;
   };
   auto args = std::make_shared<Args>();
-  Command command = group->Sub("create", "Make a native key provider", "provider create nkp-a");
+  Command command =
+      group->Sub("create", "Make a key provider: a native one, or with --kmip a standard one",
+                 "provider create skp-1 --kmip --kms-server kms.lab:5696 --trust kms-ca.pem");
   command.Argument(&args->name, "NAME", "a name that no provider of this vCenter has");
   command.Option(&args->key_id, "--key-id", "UUID", "its key id (default: a new one)");
   command.YesNo(&args->tpm_required, "tpm-required",
                 "only hosts with a TPM 2.0 may hold its key (the default)");
+  command.Flag(&args->kmip, "--kmip",
+               "its keys are in a KMS; without --kms-server: the simulated cluster's");
+  args->standard.AddTo(&command);
+  args->standard.AddClientTo(&command);
   command.Run([args](Session* session) -> absl::Status {
+    if (args->kmip) {
+      if (!args->key_id.empty() || args->tpm_required.has_value()) {
+        return UsageError("--key-id and --tpm-required are of native providers");
+      }
+      v1::CreateKeyProviderRequest request;
+      request.set_name(args->name);
+      Wiper wipe_password(request.mutable_standard()->mutable_password());
+      Wiper wipe_key(request.mutable_standard()->mutable_client_private_key());
+      KS_RETURN_IF_ERROR(args->standard.Fill(session, request.mutable_standard()));
+      KS_ASSIGN_OR_RETURN(const v1::KeyProvider provider,
+                          session->Ask<Providers>(&Stub::async::CreateKeyProvider, request));
+      return ShowProvider(session, provider);
+    }
+    if (args->standard.any()) return UsageError("a KMS goes with --kmip");
     v1::CreateKeyProviderRequest request =
         NewCreateRequest(args->name, args->key_id, args->tpm_required);
     KS_ASSIGN_OR_RETURN(
@@ -96,7 +122,7 @@ void AddList(Command* group) {
         const std::string clusters = Join(provider.default_for_clusters());
         absl::StrAppend(&defaults, defaults.empty() || clusters.empty() ? "" : ", ", clusters);
         table.Add({provider.name(), Type(provider), provider.native_info().key_id(),
-                   YesNo(provider.native_info().has_backup()),
+                   provider.has_standard_info() ? "" : YesNo(provider.native_info().has_backup()),
                    provider.native_info().constraints().tpm_required() ? "required" : "", defaults,
                    Health(provider)});
       }
@@ -168,17 +194,22 @@ void AddUpdate(Command* group) {
   struct Args {
     std::string name;
     std::string key_id;
+    StandardArgs standard;
   };
   auto args = std::make_shared<Args>();
   Command command =
-      group->Sub("update", "Give a provider another key id; its key stays",
+      group->Sub("update", "Native: another key id, the key stays. Standard: its KMS",
                  "provider update nkp-a --key-id 7a3b0c3e-4c5f-4a76-9a49-0c6d7b4c1f21");
   command.Argument(&args->name, "NAME", "the provider");
-  command.Required(&args->key_id, "--key-id", "UUID", "the new key id");
+  command.Option(&args->key_id, "--key-id", "UUID", "the new key id of a native provider");
+  args->standard.AddTo(&command);
   command.Run([args](Session* session) -> absl::Status {
+    if (args->key_id.empty() && !args->standard.any()) return UsageError("say what is to change");
     v1::UpdateKeyProviderRequest request;
     request.set_name(args->name);
     request.set_key_id(args->key_id);
+    if (args->standard.any()) KS_RETURN_IF_ERROR(args->standard.FillUpdate(&request));
+    Wiper wipe(request.has_standard() ? request.mutable_standard()->mutable_password() : nullptr);
     KS_ASSIGN_OR_RETURN(const v1::KeyProvider provider,
                         session->Ask<Providers>(&Stub::async::UpdateKeyProvider, request));
     return ShowProvider(session, provider);
@@ -362,6 +393,7 @@ void AddProviderCommands(Command* root) {
   AddUpdate(&group);
   AddDelete(&group);
   AddKmsClusters(&group);
+  AddKmsProviderCommands(&group);
 }
 
 }  // namespace keysphere::cli

@@ -97,7 +97,9 @@ Secret& Secret::operator=(Secret&& other) noexcept {
 
 Secret::~Secret() { Wipe(&text_); }
 
-Wiper::~Wiper() { Wipe(bytes_); }
+Wiper::~Wiper() {
+  if (bytes_ != nullptr) Wipe(bytes_);
+}
 
 void SecretOptions::AddTo(Command* command, const std::string& what) {
   command->Option(&file, absl::StrCat("--", what, "-file"), "FILE",

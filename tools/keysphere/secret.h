@@ -28,6 +28,7 @@ class Secret {
 // Wipes the bytes of a field when the scope ends, e.g. the password in a request.
 class Wiper {
  public:
+  // nullptr: there is nothing to wipe.
   explicit Wiper(std::string* bytes) : bytes_(bytes) {}
   ~Wiper();
   Wiper(const Wiper&) = delete;

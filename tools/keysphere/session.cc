@@ -183,6 +183,20 @@ absl::StatusOr<Session::ChannelPtr> Session::Host(const std::string& name) {
   return Dial(PeerOf(*process));
 }
 
+absl::StatusOr<Session::ChannelPtr> Session::KmsControl(const std::string& name) {
+  KS_ASSIGN_OR_RETURN(const sim::v1::SimulatedProcess* process, Process(name));
+  if (process->control_address().empty()) {
+    return status::Error(v1::REASON_INVALID_ARGUMENT,
+                         absl::StrCat(status::Quote(name), " is no KMS node"))
+        .Object("process", name)
+        .NextStep("`keysphere kms list` lists them.");
+  }
+  Peer peer;
+  peer.address = process->control_address();
+  peer.spiffe_id = process->spiffe_id();
+  return Dial(peer);
+}
+
 absl::StatusOr<Session::ChannelPtr> Session::Simulator() {
   KS_ASSIGN_OR_RETURN(const sim::v1::SimulatedCluster* cluster, Cluster());
   Peer peer;

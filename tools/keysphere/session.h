@@ -78,6 +78,8 @@ class Session {
   absl::StatusOr<ChannelPtr> ControllerNamed(const std::string& name);
   absl::StatusOr<ChannelPtr> Host(const std::string& name);
   absl::StatusOr<ChannelPtr> Simulator();
+  // Where the faults of a KMS node are. INVALID_ARGUMENT: the process is none.
+  absl::StatusOr<ChannelPtr> KmsControl(const std::string& name);
 
   // Asks the controller of --server:
   //   session->Ask<v1::Hosts>(&v1::Hosts::Stub::async::GetHost, request)

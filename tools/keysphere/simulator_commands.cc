@@ -193,10 +193,12 @@ void AddProcessActions(Command* group, const std::string& word, const std::strin
   AddAction<sim::v1::RebootProcessRequest>(group, word, example, "reboot",
                                            "Stop it orderly and start it again",
                                            &Stub::async::RebootProcess);
+  AddAction<sim::v1::StopProcessRequest>(group, word, example, "stop", "Stop it orderly",
+                                         &Stub::async::StopProcess);
   AddAction<sim::v1::KillProcessRequest>(
       group, word, example, "kill", "Kill it: for a host, power loss", &Stub::async::KillProcess);
   AddAction<sim::v1::StartProcessRequest>(group, word, example, "start",
-                                          "Start it after a kill: for a host, a boot",
+                                          "Start it after a kill or stop: for a host, a boot",
                                           &Stub::async::StartProcess);
   AddAction<sim::v1::PauseProcessRequest>(group, word, example, "pause", "Let it hang",
                                           &Stub::async::PauseProcess);

@@ -337,6 +337,36 @@ void AddEncrypt(Command* group) {
   }
 }
 
+void AddRekey(Command* group) {
+  struct Args {
+    VmArgs vm;
+    bool shallow = false;
+    bool deep = false;
+    CryptoArgs crypto;
+    bool no_wait = false;
+  };
+  auto args = std::make_shared<Args>();
+  Command command = group->Sub("rekey", "Give a VM another key, of the same provider or another",
+                               "vm rekey web-1 --shallow --provider skp-1");
+  args->vm.AddTo(&command, false);
+  command.Flag(&args->shallow, "--shallow", "only the key that wraps its data keys; may run");
+  command.Flag(&args->deep, "--deep", "the data keys too: all is encrypted anew; powered off");
+  command.Option(&args->crypto.provider, "--provider", "PROVIDER",
+                 "default: the effective default");
+  command.Flag(&args->crypto.skip_disks, "--skip-hard-disks", "disks stay under their key");
+  AddNoWait(&command, &args->no_wait);
+  command.Run([args](Session* session) -> absl::Status {
+    if (args->shallow == args->deep) return UsageError("say --shallow or --deep");
+    v1::RekeyVmRequest request;
+    request.set_vm(args->vm.vm);
+    request.set_host(args->vm.host);
+    request.set_depth(args->deep ? v1::REKEY_DEPTH_DEEP : v1::REKEY_DEPTH_SHALLOW);
+    args->crypto.CopyTo(request.mutable_crypto());
+    return RunTask<v1::RekeyVmRequest>(session, &Stub::async::RekeyVm, std::move(request),
+                                       !args->no_wait);
+  });
+}
+
 void AddUnlockAndExplain(Command* group) {
   auto args = std::make_shared<VmArgs>();
   Command unlock = group->Sub("unlock", "Fetch a locked VM's key and unlock it", "vm unlock web-1");
@@ -392,6 +422,7 @@ void AddVmCommands(Command* root) {
   AddVmAction<v1::ResetVmRequest, host::v1::ResetHostVmRequest>(
       &group, "reset", "Reset a running VM", &Stub::async::ResetVm, &HostStub::async::ResetHostVm);
   AddEncrypt(&group);
+  AddRekey(&group);
   AddUnlockAndExplain(&group);
   AddGuestDiskCommands(&group);
 }
