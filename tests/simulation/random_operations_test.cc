@@ -1,6 +1,7 @@
 // Random operations and outages from a seed, against a small model of what must hold whatever
 // happens, and of where everything ends once all is healed.
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -50,9 +51,19 @@ class World {
     HostNode& host = *hosts_[random_.Below(hosts_.size())];
     VCenterNode& vcenter = *owner_[host.name()];
     const std::string provider = random_.Below(3) == 0 ? "strict" : "open";
-    const uint64_t what = random_.Below(12);
+    const uint64_t what = random_.Below(18);
     if (what <= 1) {
-      Create(vcenter, host, provider);
+      Create(vcenter, host, random_.Below(3) == 0 ? "" : provider);
+    } else if (what == 12) {
+      Encrypt(provider);
+    } else if (what == 13) {
+      Decrypt();
+    } else if (what == 14) {
+      Unregister();
+    } else if (what <= 16) {
+      Register(host);
+    } else if (what == 17) {
+      CutOrHeal(host);
     } else if (what <= 3) {
       PowerOnAndWrite();
     } else if (what == 4) {
@@ -86,7 +97,10 @@ class World {
         EXPECT_FALSE(owner_["none"]->running() && owner_["none"]->Holds("none", "strict"));
       }
       for (const auto& [name, vm] : vms_) {
-        if (vm.host != host->name()) continue;
+        if (vm.host != host->name() || !vm.registered) {
+          EXPECT_EQ(host->Vm(name).name(), "") << name << " is on two hosts";
+          continue;
+        }
         const v1::Vm now = host->Vm(name);
         ASSERT_EQ(now.name(), name) << "a VM is lost";
         EXPECT_EQ(now.power_state() == v1::POWER_STATE_ON, vm.running) << name;
@@ -105,6 +119,7 @@ class World {
     }
     for (HostNode* host : hosts_) {
       if (!host->up()) KillOrBoot(*host);
+      if (cut_.count(host->name()) != 0) CutOrHeal(*host);
     }
     cluster_.Advance(absl::Minutes(3));
     for (VCenterNode* vcenter : vcenters_) {
@@ -115,6 +130,11 @@ class World {
       EXPECT_THAT(vcenter->SetDefault("open"), IsOk());
     }
     cluster_.Advance(absl::Minutes(6));
+    for (auto& [name, vm] : vms_) {
+      if (vm.registered) continue;
+      EXPECT_THAT(owner_[vm.host]->Register(vm.host, name), IsOk()) << name;
+      vm.registered = true;
+    }
     for (HostNode* host : hosts_) {
       VCenterNode& vcenter = *owner_[host->name()];
       const v1::Host described = vcenter.Host(host->name());
@@ -137,17 +157,78 @@ class World {
 
  private:
   struct Vm {
-    std::string host;
-    std::string provider;
+    std::string host;      // where it is registered, or was last
+    std::string provider;  // empty: not encrypted
     std::string data;
     bool running = false;
+    bool registered = true;
   };
 
   void Create(VCenterNode& vcenter, HostNode& host, const std::string& provider) {
     if (vms_.size() == kMaxVms || !vcenter.running() || !host.up()) return;
     const std::string name = absl::StrCat("vm-", ++last_vm_);
-    if (!vcenter.CreateEncryptedVm(host.name(), name, provider).ok()) return;
-    vms_[name] = {host.name(), provider, "", false};
+    const absl::Status made = provider.empty()
+                                  ? vcenter.CreateVm(host.name(), name)
+                                  : vcenter.CreateEncryptedVm(host.name(), name, provider);
+    if (!made.ok()) return;
+    vms_[name] = {host.name(), provider, "", false, true};
+  }
+
+  // What is refused leaves the VM as it was: Check sees its key, and a power-on its data.
+  void Encrypt(const std::string& provider) {
+    std::string name;
+    Vm* const vm = Choose(/*running=*/false, &name);
+    if (vm == nullptr || !owner_[vm->host]->running()) return;
+    const absl::Status encrypted = owner_[vm->host]->EncryptVm(name, provider);
+    EXPECT_FALSE(encrypted.ok() && !vm->provider.empty()) << name;  // S107
+    if (encrypted.ok()) vm->provider = provider;
+  }
+
+  void Decrypt() {
+    std::string name;
+    Vm* const vm = Choose(/*running=*/false, &name);
+    if (vm == nullptr || !owner_[vm->host]->running()) return;
+    const bool locked = IsLocked(cluster_.FindHost(vm->host)->Vm(name));
+    const absl::Status decrypted = owner_[vm->host]->DecryptVm(name);
+    EXPECT_FALSE(decrypted.ok() && (vm->provider.empty() || locked)) << name;  // S72, S107
+    if (decrypted.ok()) vm->provider.clear();
+  }
+
+  void Unregister() {
+    std::string name;
+    Vm* const vm = Choose(/*running=*/false, &name);
+    if (vm == nullptr) return;
+    VCenterNode& vcenter = *owner_[vm->host];
+    const absl::Status gone = vcenter.running() ? vcenter.Unregister(name)
+                                                : cluster_.FindHost(vm->host)->Unregister(name);
+    if (gone.ok()) vm->registered = false;
+  }
+
+  // On any host that may have its key: all see its files.
+  void Register(HostNode& host) {
+    if (!host.up()) return;
+    for (auto& [name, vm] : vms_) {
+      if (vm.registered || (vm.provider == "strict" && host.name() == "none")) continue;
+      VCenterNode& vcenter = *owner_[host.name()];
+      const absl::Status there = vcenter.running() ? vcenter.Register(host.name(), name).status()
+                                                   : host.Register(name).status();
+      if (!there.ok()) continue;
+      vm.host = host.name();
+      vm.registered = true;
+      return;
+    }
+  }
+
+  // The network between the host and all vCenters.
+  void CutOrHeal(HostNode& host) {
+    const bool cut = cut_.count(host.name()) == 0;
+    host.wire().SetCut(cut);
+    if (cut) {
+      cut_.insert(host.name());
+    } else {
+      cut_.erase(host.name());
+    }
+    cluster_.Settle();
   }
 
   void KillOrBoot(HostNode& host) {
@@ -172,7 +253,9 @@ class World {
   Vm* Choose(bool running, std::string* name) {
     std::vector<std::string> names;
     for (const auto& [vm_name, vm] : vms_) {
-      if (vm.running == running && cluster_.FindHost(vm.host)->up()) names.push_back(vm_name);
+      if (vm.running == running && vm.registered && cluster_.FindHost(vm.host)->up()) {
+        names.push_back(vm_name);
+      }
     }
     if (names.empty()) return nullptr;
     *name = names[random_.Below(names.size())];
@@ -219,6 +302,7 @@ class World {
   std::map<std::string, VCenterNode*> owner_;
   std::map<std::string, std::string> bundles_;
   std::map<std::string, Vm> vms_;
+  std::set<std::string> cut_;  // hosts
   int last_vm_ = 0;
 };
 

@@ -92,7 +92,12 @@ absl::StatusOr<const sim::v1::SimulatedProcess*> Session::Process(const std::str
 absl::StatusOr<identity::CredentialFiles> Session::CredentialFiles() {
   identity::CredentialFiles files{globals_->ca, globals_->certificate, globals_->key};
   if (files.ca.empty() || files.certificate.empty() || files.key.empty()) {
-    KS_ASSIGN_OR_RETURN(const sim::v1::SimulatedCluster* cluster, Cluster());
+    const absl::StatusOr<const sim::v1::SimulatedCluster*> found = Cluster();
+    if (!found.ok() && !globals_->peer.empty()) {
+      return UsageError("outside a cluster --peer needs --ca-file, --cert-file and --key-file");
+    }
+    if (!found.ok()) return found.status();
+    const sim::v1::SimulatedCluster* const cluster = *found;
     const std::string& dir = cluster->dir();
     if (files.ca.empty()) files.ca = Below(dir, cluster->ca_certificate());
     if (!globals_->user.empty()) {

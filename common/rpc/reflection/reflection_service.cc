@@ -8,6 +8,7 @@
 #include <set>
 #include <utility>
 
+#include "health.pb.h"
 #include "reflection.grpc.pb.h"
 
 namespace keysphere::rpc {
@@ -133,6 +134,8 @@ class Conversation : public grpc::ServerBidiReactor<Request, Response> {
 class ReflectionService : public ServerReflection::CallbackService {
  public:
   explicit ReflectionService(std::vector<std::string> services) : services_(std::move(services)) {
+    // Health checking is served by gRPC itself; its descriptor comes from here.
+    grpc::health::v1::HealthCheckRequest::descriptor();
     services_.push_back(ServerReflection::service_full_name());
   }
 

@@ -1,0 +1,105 @@
+// The CLI against servers that no simulator started: it is told whom it asks and who it is.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "common/status/matchers.h"
+#include "tests/clients/command.h"
+#include "tests/processes/lab.h"
+
+namespace keysphere::clients {
+namespace {
+
+using processes::ControllerProcess;
+using processes::Lab;
+using status::IsOk;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+class CliTest : public ::testing::Test {
+ protected:
+  CliTest() : controller_(lab_.AddController("vcenter-a")) {
+    EXPECT_THAT(controller_.Start(), IsOk());
+  }
+
+  identity::CredentialFiles Issue(const std::string& user) {
+    const auto files = identity::CredentialFiles::In(lab_.root(), user);
+    EXPECT_THAT(lab_.Issue(identity::Kind::kUser, user).Write(files), IsOk());
+    return files;
+  }
+  // `peer` empty: as the controller's certificate says.
+  CommandResult Cli(const std::string& user, std::vector<std::string> command,
+                    const std::string& peer = "") {
+    const identity::CredentialFiles files = Issue(user);
+    std::vector<std::string> words = {"/bin/sh",
+                                      "-c",
+                                      "exec tools/keysphere/keysphere \"$@\" 2>&1",
+                                      "keysphere",
+                                      "--server",
+                                      controller_.address(),
+                                      "--peer",
+                                      peer.empty() ? controller_.identity().ToUri() : peer,
+                                      "--ca-file",
+                                      files.ca,
+                                      "--cert-file",
+                                      files.certificate,
+                                      "--key-file",
+                                      files.key};
+    words.insert(words.end(), command.begin(), command.end());
+    return RunCommand(std::move(words));
+  }
+
+  Lab lab_;
+  ControllerProcess& controller_;
+};
+
+TEST_F(CliTest, AServerOutsideAClusterIsAskedByItsAddressAndIdentity) {
+  CommandResult result = Cli("admin", {"cluster", "create", "cluster-a"});
+  EXPECT_EQ(result.code, 0) << result.out;
+  result = Cli("admin", {"-o", "json", "cluster", "list"});
+  EXPECT_EQ(result.code, 0) << result.out;
+  EXPECT_THAT(result.out, HasSubstr("cluster-a"));
+  result = Cli("admin", {"cluster", "create", "cluster-a"});
+  EXPECT_EQ(result.code, 1);
+  EXPECT_THAT(result.out, HasSubstr("ALREADY_EXISTS"));
+}
+
+TEST_F(CliTest, S3_TheNameThatIsDialledIsTheCallersToSay) {
+  ASSERT_EQ(Cli("admin", {"provider", "create", "nkp"}).code, 0);
+  const std::string bundle = lab_.root() + "/nkp.p12";
+  CommandResult result = Cli("admin", {"provider", "export", "nkp", "--file", bundle});
+  EXPECT_EQ(result.code, 1) << result.out;
+  EXPECT_THAT(result.out, HasSubstr("FQDN_REQUIRED"));
+  result = Cli("admin",
+               {"--authority", controller_.fqdn(), "provider", "export", "nkp", "--file", bundle});
+  EXPECT_EQ(result.code, 0) << result.out;
+}
+
+TEST_F(CliTest, S163_AnotherPeerThanTheOneMeantIsRefused) {
+  const CommandResult result =
+      Cli("admin", {"cluster", "list"}, "spiffe://lab.example/controller/vcenter-b");
+  EXPECT_EQ(result.code, 1);
+  EXPECT_THAT(result.out, HasSubstr("there answers spiffe://lab.example/controller/vcenter-a"));
+}
+
+TEST_F(CliTest, S128_SomebodyWithoutARoleIsRefused) {
+  const CommandResult result = Cli("mallory", {"cluster", "list"});
+  EXPECT_EQ(result.code, 1);
+  EXPECT_THAT(result.out, HasSubstr("NO_PERMISSION"));
+}
+
+TEST_F(CliTest, WhatIsMissingIsAUsageError) {
+  const CommandResult no_server =
+      RunCommand({"/bin/sh", "-c", "exec tools/keysphere/keysphere \"$@\" 2>&1", "keysphere",
+                  "--peer", controller_.identity().ToUri(), "cluster", "list"});
+  EXPECT_EQ(no_server.code, 2) << no_server.out;
+  EXPECT_THAT(no_server.out, HasSubstr("--server"));
+  const CommandResult no_identity = RunCommand(
+      {"/bin/sh", "-c", "exec tools/keysphere/keysphere \"$@\" 2>&1", "keysphere", "--server",
+       controller_.address(), "--peer", controller_.identity().ToUri(), "cluster", "list"});
+  EXPECT_EQ(no_identity.code, 2) << no_identity.out;
+  EXPECT_THAT(no_identity.out, HasSubstr("--cert-file"));
+  EXPECT_THAT(no_identity.out, Not(HasSubstr("cluster-a")));
+}
+
+}  // namespace
+}  // namespace keysphere::clients
