@@ -70,15 +70,15 @@ struct EventLog::Watcher {
   Sink sink;
 };
 
-EventLog::EventLog(store::Store* store, executor::Strand* strand, clock::Clock* clock)
-    : clock_(clock), writes_(store, strand, clock) {}
+EventLog::EventLog(store::Store* store, executor::Strand* strand, clock::Clock* clock, int64_t kept)
+    : clock_(clock), most_kept_(static_cast<size_t>(kept)), writes_(store, strand, clock) {}
 
 EventLog::~EventLog() = default;
 
 absl::StatusOr<std::unique_ptr<EventLog>> EventLog::Load(store::Store* store,
                                                          executor::Strand* strand,
-                                                         clock::Clock* clock) {
-  auto log = std::unique_ptr<EventLog>(new EventLog(store, strand, clock));
+                                                         clock::Clock* clock, int64_t kept) {
+  auto log = std::unique_ptr<EventLog>(new EventLog(store, strand, clock, kept));
   KS_RETURN_IF_ERROR(
       (store::ForEachProto<v1::Event>(store, kPrefix, [&](store::ProtoEntry<v1::Event> entry) {
         log->kept_.push_back(std::move(entry.message));
@@ -112,7 +112,7 @@ void EventLog::Publish(v1::Event event) {
 }
 
 void EventLog::Trim() {
-  while (kept_.size() > static_cast<size_t>(kKept)) kept_.pop_front();
+  while (kept_.size() > most_kept_) kept_.pop_front();
   if (kept_.empty() || kept_.front().revision() - first_stored_ < kTrimBatch) return;
   for (; first_stored_ < kept_.front().revision(); ++first_stored_) {
     writes_.Delete(KeyOf(first_stored_));

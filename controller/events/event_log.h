@@ -60,7 +60,7 @@ class EventLog {
 
   static absl::StatusOr<std::unique_ptr<EventLog>> Load(store::Store* store,
                                                         executor::Strand* strand,
-                                                        clock::Clock* clock);
+                                                        clock::Clock* clock, int64_t kept = kKept);
   ~EventLog();
 
   // Gives the event its revision and time and makes it durable; lists and watchers see it then.
@@ -91,7 +91,7 @@ class EventLog {
   static constexpr size_t kMaxText = 2048;
 
   struct Watcher;
-  EventLog(store::Store* store, executor::Strand* strand, clock::Clock* clock);
+  EventLog(store::Store* store, executor::Strand* strand, clock::Clock* clock, int64_t kept);
 
   absl::StatusOr<v1::ListEventsResponse> ListDurable(const v1::ListEventsRequest& request) const;
   void Publish(v1::Event event);
@@ -103,6 +103,7 @@ class EventLog {
   int64_t LastRevision() const { return kept_.empty() ? 0 : kept_.back().revision(); }
 
   clock::Clock* const clock_;
+  const size_t most_kept_;
   changes::WriteBehind writes_;
   int64_t next_revision_ = 1;
   int64_t first_stored_ = 1;    // older ones are deleted in batches

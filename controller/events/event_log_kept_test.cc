@@ -29,10 +29,12 @@ std::vector<std::string> Heard(EventLog* log, int64_t revision) {
   return heard;
 }
 
-TEST(EventLogKeptTest, TheLast100000AreKeptAndOlderOnesAreCompacted) {
+TEST(EventLogKeptTest, TheLastOnesAreKeptAndOlderOnesAreCompacted) {
+  EXPECT_EQ(EventLog::kKept, 100'000);
+  constexpr int kMost = 1000;
   testing::Domain domain;
-  auto log = EventLog::Load(&domain.store, &domain.strand, &domain.sim).value();
-  for (int i = 0; i < EventLog::kKept + 200; ++i) {
+  auto log = EventLog::Load(&domain.store, &domain.strand, &domain.sim, kMost).value();
+  for (int i = 0; i < kMost + 200; ++i) {
     v1::Event event;
     event.set_type("t");
     event.set_object("vm/a");
@@ -41,12 +43,12 @@ TEST(EventLogKeptTest, TheLast100000AreKeptAndOlderOnesAreCompacted) {
   domain.sim.RunUntilIdle();
   EXPECT_THAT(Heard(log.get(), 100), ElementsAre("REASON_REVISION_COMPACTED"));
   const std::vector<std::string> kept = Heard(log.get(), 0);
-  ASSERT_EQ(kept.size(), static_cast<size_t>(EventLog::kKept));
+  ASSERT_EQ(kept.size(), size_t{kMost});
   EXPECT_EQ(kept.front(), "201");
   // In the store too, but for a batch.
   EXPECT_FALSE(domain.store.Get("event/0000000000000000100").value().has_value());
-  log = EventLog::Load(&domain.store, &domain.strand, &domain.sim).value();
-  EXPECT_EQ(Heard(log.get(), 200).size(), static_cast<size_t>(EventLog::kKept));
+  log = EventLog::Load(&domain.store, &domain.strand, &domain.sim, kMost).value();
+  EXPECT_EQ(Heard(log.get(), 200).size(), size_t{kMost});
 }
 
 }  // namespace
