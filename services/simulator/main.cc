@@ -193,7 +193,8 @@ absl::Status Program::MakeCluster() {
   KS_ASSIGN_OR_RETURN(options.host_binary,
                       FindBinary(flags_.host_binary, "hostagent", "keysphere-hostagent"));
   if (!topology_.kms.empty()) {
-    KS_ASSIGN_OR_RETURN(options.kms_binary, FindBinary(flags_.kms_binary, "kms", "keysphere-kms"));
+    KS_ASSIGN_OR_RETURN(options.kms_binary,
+                        FindBinary(flags_.kms_binary, "services/kms", "keysphere-kms"));
     KS_ASSIGN_OR_RETURN(kmip_files_, folder_->Issue(identity::Kind::kUser, kKmipClient, ""));
   }
   KS_ASSIGN_OR_RETURN(user_files_, folder_->Issue(identity::Kind::kUser, kAdministrator, ""));
