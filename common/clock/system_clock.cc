@@ -29,8 +29,10 @@ Clock::TimerId SystemClock::RunAt(absl::Time when, absl::AnyInvocable<void()> ca
   {
     sync::MutexLock lock(&mutex_);
     if (stopping_) return kNoTimer;
-    first = when < timers_.next_deadline();
     id = timers_.Add(when, std::move(callback));
+    first = when < sleeps_until_;
+    // One wake is enough.
+    if (first) sleeps_until_ = absl::InfinitePast();
   }
   if (first) Wake();
   return id;
@@ -57,6 +59,7 @@ void SystemClock::Work() {
       if (stopping_) return;
       if (timers_.HasDue(absl::Now())) due = timers_.PopFirst();
       next = timers_.next_deadline();
+      sleeps_until_ = due ? absl::InfinitePast() : next;
     }
     if (due) {
       due();

@@ -15,6 +15,7 @@ namespace {
 
 using Io = net::TlsStream::Io;
 
+constexpr size_t kReadFirst = 2 << 10;
 constexpr size_t kReadAtOnce = 16 << 10;
 // A batch of keys with all that a server may add to them.
 constexpr size_t kMaxAnswerBytes = 1 << 20;
@@ -139,7 +140,7 @@ absl::Status ClientConnection::WriteSome(bool* wait) {
 }
 
 absl::Status ClientConnection::ReadSome(bool* wait) {
-  switch (stream_->Read(&in_, kReadAtOnce)) {
+  switch (stream_->Read(&in_, in_.empty() ? kReadFirst : kReadAtOnce)) {
     case Io::kDone:
       return absl::OkStatus();
     case Io::kAgain:

@@ -66,6 +66,7 @@ struct Health {
 //   NOT_FOUND                the server has no such key (or shows it to others only)
 //   INVALID_STATE            the key's state forbids it (destroyed, not pre-active, …)
 //   NO_PERMISSION            the server refuses this client or its credential
+//   OVERLOADED               too many calls are under way already; nothing was sent
 //   KMS_REFUSED              any other refusal; the message holds KMIP's reason
 // Thread safe.
 class KeyServer {

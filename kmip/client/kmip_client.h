@@ -29,6 +29,9 @@ struct KmipClientOptions {
   std::string username;
   identity::SecretPem password;
   int max_connections = 4;
+  // Calls under way, those included that wait for a connection or for a link to heal. More are
+  // refused: OVERLOADED.
+  int max_calls = 4096;
   int keys_per_request = 50;  // in a batch of GetKeys and GetStates
 
   // On simulated time a call in flight holds a busy token, so that its deadline comes only while

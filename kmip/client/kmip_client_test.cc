@@ -228,6 +228,29 @@ TEST_F(KmipClientTest, KeysOfAnotherClientAreInvisible) {
   EXPECT_THAT(Get(b.get(), {uid}).value()[0], HasReason(v1::REASON_NOT_FOUND));
 }
 
+TEST_F(KmipClientTest, NamesOfServersAreResolved) {
+  identity::Authority::Request request;
+  request.kind = identity::Kind::kKms;
+  request.name = "kms-1";
+  request.validity = identity::Validity::From(clock_.Now());
+  request.dns_names = {"localhost"};
+  server_credentials_ = authority_->Issue(request).value();
+  Serve();
+  KmipClientOptions options = Options();
+  options.host = "localhost";
+  const auto by_name = Client(std::move(options));
+  EXPECT_THAT(Create(by_name.get()), IsOk());
+  // The certificate must bear what was dialled
+  const auto by_address = Client();
+  EXPECT_THAT(Create(by_address.get()), HasReason(v1::REASON_CERT_UNTRUSTED));
+  options = Options();
+  options.host = "nowhere.invalid";
+  const auto nowhere = Client(std::move(options));
+  EXPECT_THAT(Create(nowhere.get()), HasReason(v1::REASON_KMS_UNREACHABLE));
+  // It is looked up anew each time
+  EXPECT_THAT(Create(nowhere.get()), HasReason(v1::REASON_KMS_UNREACHABLE));
+}
+
 TEST_F(KmipClientTest, Credentials) {
   engine_options_.users = server::Users::Parse("alice secret").value();
   Serve();

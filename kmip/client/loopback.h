@@ -59,7 +59,7 @@ class Loopback : public ::testing::Test {
     options.ip = "127.0.0.1";
     options.port = 0;
     listener_ = server::Listener::Create(options, FilesOf(server_credentials_), engine_.get(),
-                                         loop_.get(), &clock_, &clock_, &logger_)
+                                         loop_.get(), &clock_, wall_, &logger_)
                     .value();
   }
 
@@ -74,7 +74,7 @@ class Loopback : public ::testing::Test {
     return options;
   }
   std::unique_ptr<KmipClient> Client(KmipClientOptions options) {
-    return KmipClient::Create(std::move(options), loop_.get(), &executor_, &clock_).value();
+    return KmipClient::Create(std::move(options), loop_.get(), &executor_, client_clock_).value();
   }
   std::unique_ptr<KmipClient> Client() { return Client(Options()); }
 
@@ -88,6 +88,10 @@ class Loopback : public ::testing::Test {
         result_ = std::move(result);
         changed_.SignalAll();
       };
+    }
+    bool has_result() {
+      sync::MutexLock lock(&mutex_);
+      return result_.has_value();
     }
     absl::StatusOr<T> Wait() {
       sync::MutexLock lock(&mutex_);
@@ -143,6 +147,8 @@ class Loopback : public ::testing::Test {
   }
 
   clock::SystemClock clock_;
+  clock::Clock* wall_ = &clock_;          // the listener's time-outs
+  clock::Clock* client_clock_ = &clock_;  // the clients' deadlines
   log::NullLogger logger_;
   random::SystemRandom random_;
   executor::RealExecutor executor_{&clock_};

@@ -88,6 +88,12 @@ void Pool::Begin(const CallPtr& call) {
   if (closed_) {
     return Fail(call, status::Error(v1::REASON_CANCELLED, "the connection data were given up"));
   }
+  if (calls_.size() > static_cast<size_t>(options_.max_calls)) {
+    return Fail(call, status::Error(v1::REASON_OVERLOADED,
+                                    absl::StrCat("more than ", options_.max_calls,
+                                                 " calls to the key server are under way"))
+                          .NextStep("Try again in a moment."));
+  }
   const absl::Time now = clock_->Now();
   call->deadline = now + call->timeout;
   if (now < own_.not_before || now > own_.not_after) {

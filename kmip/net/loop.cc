@@ -50,11 +50,17 @@ void Loop::Post(Task task) {
     first = tasks_.empty();
     tasks_.push_back(std::move(task));
   }
-  if (!first) return;
+  // On its own thread the loop looks for tasks before it waits.
+  if (!first || IsCurrent()) return;
   const uint64_t one = 1;
   // It fails only when the counter is full: the loop is awake then.
   const ssize_t written = write(wakeup_.get(), &one, sizeof(one));
   (void)written;
+}
+
+bool Loop::HasTasks() {
+  sync::MutexLock lock(&mutex_);
+  return !tasks_.empty();
 }
 
 bool Loop::RunTasks() {
@@ -78,7 +84,7 @@ void Loop::Run() {
   pthread_sigmask(SIG_BLOCK, &pipe, nullptr);
   epoll_event events[kEventsAtOnce];
   while (true) {
-    const int count = epoll_wait(epoll_.get(), events, kEventsAtOnce, -1);
+    const int count = epoll_wait(epoll_.get(), events, kEventsAtOnce, HasTasks() ? 0 : -1);
     KS_CHECK(count >= 0 || errno == EINTR);
     for (int i = 0; i < count; ++i) {
       if (events[i].data.u64 == kWakeup) {

@@ -48,6 +48,7 @@ class Loop {
  private:
   Loop(files::Descriptor epoll, files::Descriptor wakeup);
   void Run();
+  bool HasTasks();
   // False: nothing was there.
   bool RunTasks();
 

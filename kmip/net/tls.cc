@@ -306,13 +306,12 @@ TlsStream::Io TlsStream::Handshake() {
 }
 
 TlsStream::Io TlsStream::Read(ttlv::Buffer* out, size_t most) {
-  const size_t before = out->size();
   uint8_t* const space = out->Extend(most);
   ERR_clear_error();
   errno = 0;
   const int read = SSL_read(ssl_.get(), space, static_cast<int>(most));
   const Io outcome = Outcome(read);
-  out->Truncate(before + (read > 0 ? static_cast<size_t>(read) : 0));
+  out->TakeBack(most - (read > 0 ? static_cast<size_t>(read) : 0));
   return outcome;
 }
 

@@ -81,6 +81,8 @@ class TlsStream {
   Io Write(absl::Span<const uint8_t> bytes, size_t* written);
   // Bytes are decrypted already that Read would give.
   bool HasPending() const { return SSL_pending(ssl_.get()) > 0; }
+  // The peer has begun to send what is not whole yet.
+  bool HasBegun() const { return SSL_has_pending(ssl_.get()) == 1; }
 
   int fd() const { return socket_.get(); }
   // What the last kAgain waits for: EPOLLIN or EPOLLOUT.

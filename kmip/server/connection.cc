@@ -12,6 +12,8 @@ namespace {
 
 using Io = net::TlsStream::Io;
 
+// Most messages are small.
+constexpr size_t kReadFirst = 2 << 10;
 constexpr size_t kReadAtOnce = 16 << 10;
 // Buffers of an idle connection are given back when they have grown beyond it.
 constexpr size_t kKeptBytes = 4 << 10;
@@ -85,9 +87,9 @@ void Connection::OnReady(uint32_t events) {
     case State::kReading:
       return ContinueReading();
     case State::kHandling:
-      // Only the end of the connection is reported here.
-      if ((events & (EPOLLERR | EPOLLHUP | EPOLLRDHUP)) != 0) Close();
-      return;
+      if ((events & (EPOLLERR | EPOLLHUP | EPOLLRDHUP)) != 0) return Close();
+      // The next request has to wait: from here on only the end of the connection is reported.
+      return Wait(EPOLLRDHUP);
     case State::kWriting:
       return ContinueWriting();
     case State::kClosed:
@@ -117,13 +119,15 @@ void Connection::ContinueReading() {
   while (state_ == State::kReading) {
     if (TakeMessage()) return;
     if (state_ != State::kReading) return;
-    const bool was_idle = in_.empty();
     // A message has a length: no more of it is taken than that, and little of the next one.
-    switch (stream_->Read(&in_, kReadAtOnce)) {
+    switch (stream_->Read(&in_, in_.empty() ? kReadFirst : kReadAtOnce)) {
       case Io::kDone:
-        if (was_idle) SetTimer(context_->options.message_timeout);
         continue;
       case Io::kAgain:
+        // From the message's first byte on, and not anew with each further one.
+        if ((!in_.empty() || stream_->HasBegun()) && timer_ == clock::Clock::kNoTimer) {
+          SetTimer(context_->options.message_timeout);
+        }
         return Wait(stream_->events());
       case Io::kClosed:
       case Io::kFailed:
@@ -152,7 +156,6 @@ bool Connection::TakeMessage() {
   }
   ++context_->counters.requests;
   state_ = State::kHandling;
-  Wait(EPOLLRDHUP);
   FaultInjector::MessageFault fault;
   if (context_->options.faults != nullptr) fault = context_->options.faults->OnMessage();
   auto answer = [weak = weak_from_this(), loop = context_->loop, fault](ttlv::Buffer bytes) {
@@ -215,9 +218,8 @@ void Connection::ContinueWriting() {
   }
   state_ = State::kReading;
   Wait(EPOLLIN);
-  if (!in_.empty()) SetTimer(context_->options.message_timeout);
   // A further request may be here already.
-  ContinueReading();
+  if (!in_.empty() || stream_->HasPending()) ContinueReading();
 }
 
 }  // namespace keysphere::kmip::server

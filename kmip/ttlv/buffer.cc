@@ -1,6 +1,6 @@
 #include "kmip/ttlv/buffer.h"
 
-#include <openssl/crypto.h>
+#include <string.h>
 
 #include <algorithm>
 #include <utility>
@@ -39,7 +39,7 @@ void Buffer::Release() {
 
 void Buffer::Truncate(size_t size) {
   KS_CHECK(size <= size_);
-  if (size_ > size) OPENSSL_cleanse(data_ + size, size_ - size);
+  if (size_ > size) explicit_bzero(data_ + size, size_ - size);
   size_ = size;
 }
 
@@ -55,7 +55,7 @@ void Buffer::Grow(size_t count) {
   uint8_t* const grown = new uint8_t[capacity];
   if (size_ > 0) {
     memcpy(grown, data_, size_);
-    OPENSSL_cleanse(data_, size_);
+    explicit_bzero(data_, size_);
   }
   delete[] data_;
   data_ = grown;

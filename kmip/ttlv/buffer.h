@@ -36,6 +36,8 @@ class Buffer {
   void Append(absl::Span<const uint8_t> bytes) {
     if (!bytes.empty()) memcpy(Extend(bytes.size()), bytes.data(), bytes.size());
   }
+  // Takes back the last `count` bytes of Extend, which nobody has set: they are not wiped.
+  void TakeBack(size_t count) { size_ -= count; }
   // Gives up the bytes from `size` on; size <= size().
   void Truncate(size_t size);
   // Gives up the first `count` bytes.

@@ -52,6 +52,15 @@ class ManualClock : public clock::Clock {
     for (auto& callback : due) callback();
   }
 
+  int timers() {
+    sync::MutexLock lock(&mutex_);
+    return static_cast<int>(timers_.size());
+  }
+  // Waits until there is a timer, due or not.
+  void WaitForTimer() {
+    sync::MutexLock lock(&mutex_);
+    while (timers_.empty()) changed_.Wait(&mutex_);
+  }
   int busy() {
     sync::MutexLock lock(&mutex_);
     return busy_;
