@@ -73,7 +73,8 @@ void HostWatcher::OnHostStatus(const std::string& host,
            absl::StrCat("Encryption mode of host ", host, " is disabled; it ends with a reboot"),
            host);
   }
-  if (record->last_crypto_state() == v1::CRYPTO_STATE_SAFE && !now) {
+  const bool restored = restorable_ && restorable_(status.host_key());
+  if (record->last_crypto_state() == v1::CRYPTO_STATE_SAFE && !now && !restored) {
     // It booted and could not have its host key (S90, S150).
     const int64_t revision = Append(
         events::kReqEnableKmsClusterError, object,

@@ -25,13 +25,21 @@ class HostWatcher : public hosts::HostObserver {
   void OnAnyChange(std::function<void()> listener) { listeners_.push_back(std::move(listener)); }
 
   // Called where a host has lost its host key.
-  void OnKeyLost(std::function<void(const std::string&)> listener) {
+  using Done = absl::AnyInvocable<void()>;
+  void OnKeyLost(std::function<void(const std::string&, Done)> listener) {
     key_lost_ = std::move(listener);
   }
 
+  // Whether a host key that a host lost at its boot is given back by its KMS, as a rule: then it is
+  // told only that it was not (S90).
+  void SetRestorable(std::function<bool(const v1::CryptoKeyId&)> restorable) {
+    restorable_ = std::move(restorable);
+  }
+
   void OnHostConnected(const std::string& host) override;
-  void OnHostKeyLost(const std::string& host) override {
-    if (key_lost_) key_lost_(host);
+  void OnHostKeyLost(const std::string& host, Done done) override {
+    if (!key_lost_) return done();
+    key_lost_(host, std::move(done));
   }
   void OnHostLost(const std::string& host, absl::string_view why) override;
   void OnHostStatus(const std::string& host,
@@ -55,7 +63,8 @@ class HostWatcher : public hosts::HostObserver {
   Alarms* const alarms_;
   inventory::Inventory* const inventory_;
   std::vector<std::function<void()>> listeners_;
-  std::function<void(const std::string&)> key_lost_;
+  std::function<void(const std::string&, Done)> key_lost_;
+  std::function<bool(const v1::CryptoKeyId&)> restorable_;
 };
 
 }  // namespace keysphere::controller::alarms

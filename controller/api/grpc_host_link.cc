@@ -69,6 +69,18 @@ class GrpcHostLink : public hosts::HostLink {
                      ShortCall(), std::move(done));
   }
 
+  void SetKeyPersistence(host::v1::SetKeyPersistenceRequest request,
+                         status::Callback<host::v1::SetKeyPersistenceResponse> done) override {
+    management_.Call(&host::v1::HostManagement::Stub::async::SetKeyPersistence, std::move(request),
+                     ShortCall(), std::move(done));
+  }
+
+  void WriteCoreDump(host::v1::WriteCoreDumpRequest request,
+                     status::Callback<host::v1::WriteCoreDumpResponse> done) override {
+    management_.Call(&host::v1::HostManagement::Stub::async::WriteCoreDump, std::move(request),
+                     LongCall(), std::move(done));
+  }
+
   void UnlockAllHostVms(host::v1::UnlockAllHostVmsRequest request,
                         status::Callback<host::v1::UnlockAllHostVmsResponse> done) override {
     management_.Call(&host::v1::HostManagement::Stub::async::UnlockAllHostVms, std::move(request),
@@ -138,6 +150,12 @@ class GrpcHostLink : public hosts::HostLink {
   void AddHostVmVtpm(host::v1::AddHostVmVtpmRequest request,
                      status::Callback<host::v1::HostVm> done) override {
     vms_.Call(&host::v1::HostVms::Stub::async::AddHostVmVtpm, std::move(request), LongCall(),
+              std::move(done));
+  }
+
+  void RekeyHostVm(host::v1::RekeyHostVmRequest request,
+                   status::Callback<host::v1::HostVm> done) override {
+    vms_.Call(&host::v1::HostVms::Stub::async::RekeyHostVm, std::move(request), LongCall(),
               std::move(done));
   }
 

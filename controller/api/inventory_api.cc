@@ -112,6 +112,18 @@ class HostsApi final : public v1::Hosts::CallbackService {
     return Serve(gate_, vcenter_, KS_RPC_METHOD(v1::Hosts), context, request, response,
                  &vcenter_->host_encryption(), &encryption::HostEncryption::ConfigureCryptoKey);
   }
+  grpc::ServerUnaryReactor* SetKeyPersistence(grpc::CallbackServerContext* context,
+                                              const v1::SetKeyPersistenceRequest* request,
+                                              v1::Host* response) override {
+    return Serve(gate_, vcenter_, KS_RPC_METHOD(v1::Hosts), context, request, response,
+                 &vcenter_->host_encryption(), &encryption::HostEncryption::SetKeyPersistence);
+  }
+  grpc::ServerUnaryReactor* WriteCoreDump(grpc::CallbackServerContext* context,
+                                          const v1::WriteCoreDumpRequest* request,
+                                          v1::WriteCoreDumpResponse* response) override {
+    return Serve(gate_, vcenter_, KS_RPC_METHOD(v1::Hosts), context, request, response,
+                 &vcenter_->host_encryption(), &encryption::HostEncryption::WriteCoreDump);
+  }
 
  private:
   rpc::Gate* const gate_;
@@ -191,6 +203,12 @@ class VirtualMachinesApi final : public v1::VirtualMachines::CallbackService {
                                     v1::Task* response) override {
     return Serve(gate_, vcenter_, KS_RPC_METHOD(v1::VirtualMachines), context, request, response,
                  &vcenter_->vm_encryption(), &encryption::VmEncryption::AddVtpm);
+  }
+  grpc::ServerUnaryReactor* RekeyVm(grpc::CallbackServerContext* context,
+                                    const v1::RekeyVmRequest* request,
+                                    v1::Task* response) override {
+    return Serve(gate_, vcenter_, KS_RPC_METHOD(v1::VirtualMachines), context, request, response,
+                 &vcenter_->vm_encryption(), &encryption::VmEncryption::RekeyVm);
   }
   grpc::ServerUnaryReactor* UnlockVm(grpc::CallbackServerContext* context,
                                      const v1::UnlockVmRequest* request,

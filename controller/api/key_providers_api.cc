@@ -74,6 +74,36 @@ class KeyProvidersApi final : public v1::KeyProviders::CallbackService {
     return Serve(gate_, vcenter_, KS_RPC_METHOD(v1::KeyProviders), context, request, response,
                  &vcenter_->providers(), &providers::Providers::ImportKeyProvider);
   }
+  grpc::ServerUnaryReactor* CheckKmsServers(grpc::CallbackServerContext* context,
+                                            const v1::CheckKmsServersRequest* request,
+                                            v1::KeyProvider* response) override {
+    return Serve(gate_, vcenter_, KS_RPC_METHOD(v1::KeyProviders), context, request, response,
+                 &vcenter_->providers(), &providers::Providers::CheckKmsServers);
+  }
+  grpc::ServerUnaryReactor* RetrieveKmsServerCertificate(
+      grpc::CallbackServerContext* context, const v1::RetrieveKmsServerCertificateRequest* request,
+      v1::RetrieveKmsServerCertificateResponse* response) override {
+    return Serve(gate_, vcenter_, KS_RPC_METHOD(v1::KeyProviders), context, request, response,
+                 &vcenter_->providers(), &providers::Providers::RetrieveKmsServerCertificate);
+  }
+  grpc::ServerUnaryReactor* TrustKmsServer(grpc::CallbackServerContext* context,
+                                           const v1::TrustKmsServerRequest* request,
+                                           v1::KeyProvider* response) override {
+    return Serve(gate_, vcenter_, KS_RPC_METHOD(v1::KeyProviders), context, request, response,
+                 &vcenter_->providers(), &providers::Providers::TrustKmsServer);
+  }
+  grpc::ServerUnaryReactor* GenerateKmsClientCsr(
+      grpc::CallbackServerContext* context, const v1::GenerateKmsClientCsrRequest* request,
+      v1::GenerateKmsClientCsrResponse* response) override {
+    return Serve(gate_, vcenter_, KS_RPC_METHOD(v1::KeyProviders), context, request, response,
+                 &vcenter_->providers(), &providers::Providers::GenerateKmsClientCsr);
+  }
+  grpc::ServerUnaryReactor* SetKmsClientCertificate(
+      grpc::CallbackServerContext* context, const v1::SetKmsClientCertificateRequest* request,
+      v1::KeyProvider* response) override {
+    return Serve(gate_, vcenter_, KS_RPC_METHOD(v1::KeyProviders), context, request, response,
+                 &vcenter_->providers(), &providers::Providers::SetKmsClientCertificate);
+  }
 
  private:
   rpc::Gate* const gate_;

@@ -26,25 +26,38 @@ void HostEncryption::Step(const access::Caller& caller, const std::string& host_
   absl::StatusOr<Session> host = hosts_->Connected(host_name);
   if (!host.ok()) return done(host.status());
   const v1::CryptoKeyId old_key = (*host)->status().host_key();
-  auto finish = [this, caller, host = *host, key, old_key, operation = std::string(operation),
-                 done = std::move(done)](absl::Status status) mutable {
+  auto finish = [this, caller, host = *host, old_key, operation = std::string(operation),
+                 done = std::move(done)](const v1::CryptoKeyId& key, absl::Status status) mutable {
     if (!status.ok()) return done(status);
     Audit(events_, caller, operation, HostObject(*host), key, old_key, host->name());
     done(host->Describe());
   };
   const bool needs_key =
       action == ModeRequest::ACTION_ENABLE || action == ModeRequest::ACTION_CHANGE_KEY;
-  if (!needs_key) return readiness_->SetMode(*host, action, key, std::move(finish));
-  // The host judges its own state first: a key is not sent for a step that it refuses anyway.
+  // The host judges its own state first: a key is not made or sent for a step that it refuses.
   const v1::CryptoState state = (*host)->status().crypto_state();
   const bool allowed = action == ModeRequest::ACTION_ENABLE ? state == v1::CRYPTO_STATE_PREPARED
                                                             : state == v1::CRYPTO_STATE_SAFE;
-  if (!allowed) return readiness_->SetMode(*host, action, key, std::move(finish));
+  if (!needs_key || !allowed) {
+    if (needs_key && key.key_id().empty()) key = keys_->NewName(key.provider_id());
+    return readiness_->SetMode(*host, action, {key, {}},
+                               [key, finish = std::move(finish)](absl::Status status) mutable {
+                                 finish(key, std::move(status));
+                               });
+  }
   readiness_->EnsureKey(
       *host, key.provider_id(),
       [this, host = *host, action, key, finish = std::move(finish)](absl::Status has_key) mutable {
-        if (!has_key.ok()) return finish(has_key);
-        readiness_->SetMode(host, action, key, std::move(finish));
+        if (!has_key.ok()) return finish(key, has_key);
+        auto use = [this, host, action, key,
+                    finish = std::move(finish)](absl::StatusOr<KeyMaker::HostKey> got) mutable {
+          if (!got.ok()) return finish(key, got.status());
+          readiness_->SetMode(host, action, *got,
+                              [id = got->id, finish = std::move(finish)](
+                                  absl::Status status) mutable { finish(id, std::move(status)); });
+        };
+        if (key.key_id().empty()) return keys_->NewHostKey(key.provider_id(), std::move(use));
+        keys_->GetHostKey(key, std::move(use));
       });
 }
 
@@ -57,9 +70,7 @@ void HostEncryption::PrepareCrypto(const access::Caller& caller,
 void HostEncryption::EnableCrypto(const access::Caller& caller,
                                   const v1::EnableCryptoRequest& request,
                                   status::Callback<v1::Host> done) {
-  v1::CryptoKeyId key = request.key();
-  if (key.key_id().empty()) key = readiness_->NewKey(key.provider_id());
-  Step(caller, request.host(), ModeRequest::ACTION_ENABLE, std::move(key), "EnableCrypto",
+  Step(caller, request.host(), ModeRequest::ACTION_ENABLE, request.key(), "EnableCrypto",
        std::move(done));
 }
 
@@ -71,9 +82,7 @@ void HostEncryption::DisableCrypto(const access::Caller& caller,
 
 void HostEncryption::ChangeKey(const access::Caller& caller, const v1::ChangeKeyRequest& request,
                                status::Callback<v1::Host> done) {
-  v1::CryptoKeyId key = request.key();
-  if (key.key_id().empty()) key = readiness_->NewKey(key.provider_id());
-  Step(caller, request.host(), ModeRequest::ACTION_CHANGE_KEY, std::move(key), "ChangeKey",
+  Step(caller, request.host(), ModeRequest::ACTION_CHANGE_KEY, request.key(), "ChangeKey",
        std::move(done));
 }
 
@@ -92,39 +101,72 @@ void HostEncryption::AddKey(const access::Caller& caller, const v1::AddKeyReques
                     .NextStep("Enable encryption mode first."));
   }
   readiness_->EnsureKey(*host, request.key().provider_id(),
-                        [host = *host, done = std::move(done)](absl::Status status) mutable {
+                        [this, host = *host, key = request.key(),
+                         done = std::move(done)](absl::Status status) mutable {
                           if (!status.ok()) return done(status);
-                          done(host->Describe());
+                          // Under a standard provider it is that one key.
+                          host->BringStandard(
+                              {needs_->Name(key)},
+                              [host, done = std::move(done)](absl::Status brought) mutable {
+                                if (!brought.ok()) return done(brought);
+                                done(host->Describe());
+                              });
                         });
 }
 
-absl::StatusOr<v1::CryptoKeyId> HostEncryption::HostKeyToUse(const HostSession& host,
-                                                             const v1::CryptoKeyId& wanted) const {
-  const auto usable = [this](const v1::CryptoKeyId& key) {
-    return !key.key_id().empty() && readiness_->Knows(key.provider_id());
-  };
+absl::StatusOr<HostEncryption::Candidates> HostEncryption::HostKeysToUse(
+    const HostSession& host, const v1::CryptoKeyId& wanted) const {
+  Candidates candidates;
+  v1::CryptoKeyId fresh;
   if (!wanted.key_id().empty()) {
-    if (!usable(wanted)) return readiness_->Choose(wanted, "").status();
-    return wanted;
+    if (!readiness_->Knows(wanted.provider_id())) return readiness_->Choose(wanted, "").status();
+    return Candidates{wanted};
   }
   if (!wanted.provider_id().empty()) {
-    KS_ASSIGN_OR_RETURN(const std::string named, readiness_->Choose(wanted, host.Facts().cluster));
-    return readiness_->NewKey(named);
+    KS_ASSIGN_OR_RETURN(*fresh.mutable_provider_id(),
+                        readiness_->Choose(wanted, host.Facts().cluster));
+    return Candidates{fresh};
   }
   // The host's key, else its cluster's, else a new one of the effective default (S102). One of a
   // provider that this vCenter lacks, or that is not for this host, cannot be had.
-  const v1::CryptoKeyId own = host.LastHostKey();
-  if (host.status().crypto_state() == v1::CRYPTO_STATE_SAFE &&
-      !host.status().host_key().key_id().empty()) {
-    return host.status().host_key();
+  if (host.safe() && !host.status().host_key().key_id().empty()) {
+    return Candidates{host.status().host_key()};
   }
-  if (readiness_->CanDerive(host, own, host.LastHostKeyCheckValue())) return own;
+  const v1::CryptoKeyId own = host.LastHostKey();
+  if (readiness_->CanDerive(host, own, host.LastHostKeyCheckValue())) candidates.push_back(own);
   for (const Session& other : hosts_->InCluster(host.Facts().cluster)) {
     const v1::CryptoKeyId& key = other->status().host_key();
-    if (readiness_->CanDerive(host, key, other->status().host_key_check_value())) return key;
+    if (!readiness_->CanDerive(host, key, other->status().host_key_check_value())) continue;
+    candidates.push_back(key);
+    break;
   }
-  KS_ASSIGN_OR_RETURN(const std::string provider, readiness_->Choose({}, host.Facts().cluster));
-  return readiness_->NewKey(provider);
+  const absl::StatusOr<std::string> provider = readiness_->Choose({}, host.Facts().cluster);
+  if (provider.ok()) {
+    fresh.set_provider_id(*provider);
+    candidates.push_back(fresh);
+  }
+  if (candidates.empty()) return provider.status();
+  return candidates;
+}
+
+void HostEncryption::FirstHostKey(Session host, Candidates candidates, absl::Status error,
+                                  status::Callback<KeyMaker::HostKey> done) {
+  if (candidates.empty()) return done(error);
+  const v1::CryptoKeyId first = candidates.front();
+  candidates.erase(candidates.begin());
+  auto next = [this, host, candidates = std::move(candidates), error,
+               done = std::move(done)](absl::StatusOr<KeyMaker::HostKey> key) mutable {
+    if (key.ok()) return done(std::move(key));
+    FirstHostKey(host, std::move(candidates), error.ok() ? key.status() : error, std::move(done));
+  };
+  readiness_->EnsureKey(host, first.provider_id(),
+                        [this, first, next = std::move(next)](absl::Status has_key) mutable {
+                          if (!has_key.ok()) return next(has_key);
+                          if (!first.key_id().empty()) {
+                            return keys_->GetHostKey(first, std::move(next));
+                          }
+                          keys_->NewHostKey(first.provider_id(), std::move(next));
+                        });
 }
 
 void HostEncryption::ConfigureCryptoKey(const access::Caller& caller,
@@ -136,53 +178,154 @@ void HostEncryption::ConfigureCryptoKey(const access::Caller& caller,
   absl::StatusOr<Session> found = hosts_->Connected(request.host());
   if (!found.ok()) return done(found.status());
   const Session host = *found;
-  const absl::StatusOr<v1::CryptoKeyId> key = HostKeyToUse(*host, request.key());
-  if (!key.ok()) return done(key.status());
-  const bool safe = host->status().crypto_state() == v1::CRYPTO_STATE_SAFE;
-  const bool same = host->status().host_key().key_id() == key->key_id();
-  auto unlock = [this, caller, host, key = *key,
-                 done = std::move(done)](absl::Status ready) mutable {
-    if (!ready.ok()) return done(ready);
-    UnlockAll(caller, host, key, std::move(done));
-  };
-  if (safe && same) {
-    // It has its key; what it lacks for its VMs travels now.
-    return host->Sync(
-        HostSession::SyncKind::kAdd,
-        [host, unlock = std::move(unlock)](absl::StatusOr<hosts::SyncResult> synced) mutable {
-          unlock(synced.status());
-        });
+  absl::StatusOr<Candidates> candidates = HostKeysToUse(*host, request.key());
+  if (!candidates.ok()) return done(candidates.status());
+  const v1::CryptoKeyId first = candidates->front();
+  if (host->safe() && host->status().host_key().key_id() == first.key_id()) {
+    return Unlock(caller, host, first, std::move(done));  // it has its key
   }
-  readiness_->EnsureKey(
-      host, key->provider_id(),
-      [this, host, safe, key = *key, unlock = std::move(unlock)](absl::Status has_key) mutable {
-        if (!has_key.ok()) return unlock(has_key);
-        if (safe) {
-          return readiness_->SetMode(host, ModeRequest::ACTION_CHANGE_KEY, key, std::move(unlock));
+  FirstHostKey(
+      host, *std::move(candidates), absl::OkStatus(),
+      [this, caller, host, done = std::move(done)](absl::StatusOr<KeyMaker::HostKey> key) mutable {
+        if (!key.ok()) return done(key.status());
+        auto unlock = [this, caller, host, id = key->id,
+                       done = std::move(done)](absl::Status ready) mutable {
+          if (!ready.ok()) return done(ready);
+          Unlock(caller, host, id, std::move(done));
+        };
+        if (host->safe()) {
+          return readiness_->SetMode(host, ModeRequest::ACTION_CHANGE_KEY, *key, std::move(unlock));
         }
-        readiness_->MakeSafe(host, key, std::move(unlock));
+        readiness_->MakeSafe(host, *key, std::move(unlock));
       });
 }
 
-void HostEncryption::RestoreHostKey(const std::string& name) {
-  const absl::StatusOr<Session> found = hosts_->Connected(name);
-  if (!found.ok()) return;
-  const Session host = *found;
-  if (host->status().crypto_state() != v1::CRYPTO_STATE_INCAPABLE) return;
-  v1::CryptoKeyId key = host->status().host_key();
-  if (!readiness_->CanDerive(*host, key, host->status().host_key_check_value())) {
-    if (!options_->Boolean(options::kNewHostKeyIfMissing)) return;
-    const absl::StatusOr<std::string> provider = readiness_->Choose({}, host->Facts().cluster);
-    if (!provider.ok()) return;
-    key = readiness_->NewKey(*provider);
-  }
-  readiness_->EnsureKey(host, key.provider_id(), [this, host, key](const absl::Status& has_key) {
-    if (!has_key.ok()) return;
-    readiness_->MakeSafe(host, key, [this, host, key](const absl::Status& safe) {
-      if (!safe.ok()) return;
-      Audit(events_, access::Caller(), "RestoreHostKey", HostObject(*host), key, {}, host->name());
-    });
+void HostEncryption::Unlock(const access::Caller& caller, Session host, const v1::CryptoKeyId& key,
+                            status::Callback<v1::ConfigureCryptoKeyResponse> done) {
+  // What it lacks for its VMs travels now; what cannot be had shows in the judgement.
+  host->Sync(HostSession::SyncKind::kAdd, [this, caller, host, key, done = std::move(done)](
+                                              absl::StatusOr<hosts::SyncResult> synced) mutable {
+    if (!synced.ok()) return done(synced.status());
+    host->BringAllStandard(
+        [this, caller, host, key, done = std::move(done)](const absl::Status&) mutable {
+          UnlockAll(caller, host, key, std::move(done));
+        });
   });
+}
+
+void HostEncryption::RestoreHostKey(const std::string& name, absl::AnyInvocable<void()> done) {
+  const absl::StatusOr<Session> found = hosts_->Connected(name);
+  if (!found.ok()) return done();
+  const Session host = *found;
+  if (host->status().crypto_state() != v1::CRYPTO_STATE_INCAPABLE) return done();
+  Candidates candidates;
+  v1::CryptoKeyId old = host->status().host_key();
+  const bool old_known =
+      readiness_->CanDerive(*host, old, host->status().host_key_check_value());
+  if (old_known) candidates.push_back(old);
+  if (options_->Boolean(options::kNewHostKeyIfMissing) &&
+      (!old_known || keys_->IsStandard(old.provider_id()))) {
+    v1::CryptoKeyId fresh;
+    const absl::StatusOr<std::string> provider = readiness_->Choose({}, host->Facts().cluster);
+    if (provider.ok()) {
+      fresh.set_provider_id(*provider);
+      candidates.push_back(fresh);
+    }
+    for (const host::v1::KeyEntry& held : host->keys().held()) {
+      fresh.set_provider_id(held.provider());
+      if (readiness_->MayHold(*host, held.provider())) candidates.push_back(fresh);
+    }
+  }
+  if (candidates.empty()) {
+    TellHostKeyMissing(*host, status::Error(v1::REASON_PROVIDER_MISSING,
+                                            "this vCenter has no provider that could have it"));
+    return done();
+  }
+  FirstHostKey(host, std::move(candidates), absl::OkStatus(),
+               [this, host, done = std::move(done)](absl::StatusOr<KeyMaker::HostKey> key) mutable {
+                 if (!key.ok()) {
+                   TellHostKeyMissing(*host, key.status());
+                   return done();
+                 }
+                 readiness_->MakeSafe(host, *key,
+                                      [this, host, id = key->id,
+                                       done = std::move(done)](const absl::Status& safe) mutable {
+                                        if (safe.ok()) {
+                                          Audit(events_, access::Caller(), "RestoreHostKey",
+                                                HostObject(*host), id, {}, host->name());
+                                        } else {
+                                          TellHostKeyMissing(*host, safe);
+                                        }
+                                        done();
+                                      });
+               });
+}
+
+void HostEncryption::TellHostKeyMissing(const HostSession& host, const absl::Status& why) {
+  const std::string object = HostObject(host);
+  if (alarms_->Shows(alarms::kHostRequiresEncryption, object)) return;
+  const bool missing = status::ReasonOf(why) == v1::REASON_KEY_MISSING_ON_KMS;
+  v1::Event event;
+  event.set_type(missing ? events::kReqEnableKeyMissingOnKms : events::kReqEnableKmsClusterError);
+  event.set_object(object);
+  event.set_message(
+      absl::StrCat("Host ", host.name(),
+                   " requires encryption mode; its host key is not available: ", why.message()));
+  (*event.mutable_arguments())["host"] = host.name();
+  const int64_t revision = events_->Append(std::move(event));
+  alarms_->Raise(alarms::kHostRequiresEncryption, object, v1::Alarm::SEVERITY_RED,
+                 absl::StrCat("Host ", host.name(), " requires encryption mode: re-enable it"),
+                 revision);
+}
+
+void HostEncryption::SetKeyPersistence(const access::Caller& caller,
+                                       const v1::SetKeyPersistenceRequest& request,
+                                       status::Callback<v1::Host> done) {
+  if (absl::Status allowed = access_->Require(caller, access::kRegisterHost); !allowed.ok()) {
+    return done(allowed);
+  }
+  const absl::StatusOr<Session> host = hosts_->Connected(request.host());
+  if (!host.ok()) return done(host.status());
+  host::v1::SetKeyPersistenceRequest wanted;
+  wanted.set_epoch((*host)->epoch());
+  wanted.set_enabled(request.enabled());
+  (*host)->link()->SetKeyPersistence(
+      std::move(wanted),
+      (*host)->OnStrand<host::v1::SetKeyPersistenceResponse>(
+          [host = *host, done = std::move(done)](
+              absl::StatusOr<host::v1::SetKeyPersistenceResponse> answer) mutable {
+            if (!answer.ok()) {
+              host->NoteAnswer(answer.status());
+              return done(answer.status());
+            }
+            host::v1::GetHostStatusResponse status = host->status();
+            status.set_key_persistence(answer->enabled());
+            host->TakeStatus(status);
+            done(host->Describe());
+          }));
+}
+
+void HostEncryption::WriteCoreDump(const access::Caller&, const v1::WriteCoreDumpRequest& request,
+                                   status::Callback<v1::WriteCoreDumpResponse> done) {
+  const absl::StatusOr<Session> host = hosts_->Connected(request.host());
+  if (!host.ok()) return done(host.status());
+  host::v1::WriteCoreDumpRequest wanted;
+  wanted.set_epoch((*host)->epoch());
+  wanted.set_vm(request.vm());
+  (*host)->link()->WriteCoreDump(
+      std::move(wanted), (*host)->OnStrand<host::v1::WriteCoreDumpResponse>(
+                             [host = *host, done = std::move(done)](
+                                 absl::StatusOr<host::v1::WriteCoreDumpResponse> answer) mutable {
+                               if (!answer.ok()) {
+                                 host->NoteAnswer(answer.status());
+                                 return done(answer.status());
+                               }
+                               v1::WriteCoreDumpResponse response;
+                               response.set_path(answer->path());
+                               if (answer->has_key()) *response.mutable_key() = answer->key();
+                               response.set_bytes(answer->bytes());
+                               done(std::move(response));
+                             }));
 }
 
 void HostEncryption::UnlockAll(const access::Caller& caller, Session host,
@@ -214,6 +357,7 @@ void HostEncryption::UnlockAll(const access::Caller& caller, Session host,
             for (const Session& other : hosts_->InCluster(host->Facts().cluster)) {
               if (other->name() == host->name() || !other->connected()) continue;
               other->Sync(HostSession::SyncKind::kAdd, [](absl::StatusOr<hosts::SyncResult>) {});
+              other->BringAllStandard([](const absl::Status&) {});
             }
             done(std::move(response));
           }));

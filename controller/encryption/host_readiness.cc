@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "common/crypto/hpke.h"
 #include "common/keyset/keyset.h"
 #include "common/status/status.h"
 #include "controller/remediation/desired_state.h"
@@ -47,6 +48,22 @@ absl::Status Mismatch(const HostSession& host, absl::string_view provider) {
       .With("provider", provider);
 }
 
+// On its way to this boot of the host.
+absl::StatusOr<host::v1::SealedStandardKeys> Seal(const HostSession& host,
+                                                  const KeyMaker::HostKey& key) {
+  host::v1::SealedStandardKeys sealed;
+  sealed.set_provider(key.id.provider_id());
+  KS_ASSIGN_OR_RETURN(crypto::HpkeContext context,
+                      crypto::SealingTo(host.status().transport_public_key(),
+                                        keyset::SealInfo(host.name(), host.status().boot_id(),
+                                                         host.epoch(), key.id.provider_id(), "")));
+  sealed.set_encapsulated_key(context.encapsulated_key());
+  host::v1::SealedStandardKeys::Key* const one = sealed.add_keys();
+  one->set_key_id(key.id.key_id());
+  KS_ASSIGN_OR_RETURN(*one->mutable_sealed(), context.Seal(key.id.key_id(), *key.fetched.key));
+  return sealed;
+}
+
 }  // namespace
 
 absl::StatusOr<std::string> HostReadiness::Choose(const v1::CryptoKeyId& wanted,
@@ -73,13 +90,6 @@ absl::StatusOr<std::string> HostReadiness::Choose(const v1::CryptoKeyId& wanted,
         .NextStep("Leave the key id empty.");
   }
   return wanted.provider_id();
-}
-
-v1::CryptoKeyId HostReadiness::NewKey(const std::string& provider) const {
-  v1::CryptoKeyId key;
-  key.set_provider_id(provider);
-  key.set_key_id(random_->Uuid());
-  return key;
 }
 
 absl::Status HostReadiness::Refusal(const access::Caller& caller, const HostSession& host,
@@ -113,6 +123,9 @@ void HostReadiness::EnsureKey(std::shared_ptr<HostSession> host, const std::stri
                     .Object("provider", provider_name)
                     .NextStep("Import its backup."));
   }
+  if (provider->type == v1::PROVIDER_TYPE_STANDARD) {
+    return done(remediation::Entitlement(host->Facts(), *provider));
+  }
   const host::v1::KeyEntry entry = remediation::EntryOf(*provider);
   if (Holds(*host, entry)) return done(absl::OkStatus());
   if (absl::Status entitled = remediation::Entitlement(host->Facts(), *provider); !entitled.ok()) {
@@ -138,31 +151,43 @@ void HostReadiness::EnsureKey(std::shared_ptr<HostSession> host, const std::stri
 
 void HostReadiness::SetMode(std::shared_ptr<HostSession> host,
                             host::v1::SetCryptoModeRequest::Action action,
-                            const v1::CryptoKeyId& key, status::DoneCallback done) {
+                            const KeyMaker::HostKey& key, status::DoneCallback done) {
   if (!host->connected()) return done(host->NotResponding());
   host::v1::SetCryptoModeRequest request;
   request.set_epoch(host->epoch());
   request.set_action(action);
-  if (!key.key_id().empty()) *request.mutable_host_key() = key;
+  if (!key.id.key_id().empty()) *request.mutable_host_key() = key.id;
+  if (key.fetched.key != nullptr) {
+    absl::StatusOr<host::v1::SealedStandardKeys> sealed = Seal(*host, key);
+    if (!sealed.ok()) return done(sealed.status());
+    *request.mutable_host_key_material() = *std::move(sealed);
+  }
   host->link()->SetCryptoMode(
       std::move(request), host->OnStrand<host::v1::SetCryptoModeResponse>(
-                              [host, done = std::move(done)](
+                              [this, host, key, done = std::move(done)](
                                   absl::StatusOr<host::v1::SetCryptoModeResponse> answer) mutable {
                                 if (!answer.ok()) {
                                   host->NoteAnswer(answer.status());
                                   return done(answer.status());
                                 }
+                                if (key.fetched.key != nullptr) {
+                                  host->NoteHostKey(needs_->Name(key.id), key.fetched.check_value);
+                                  keys_->Share(*host, key);
+                                }
                                 host::v1::GetHostStatusResponse status = host->status();
                                 status.set_crypto_state(answer->crypto_state());
                                 *status.mutable_host_key() = answer->host_key();
-                                status.set_host_key_check_value(CheckValueOf(
-                                    *host, answer->host_key(), status.host_key_check_value()));
+                                status.set_host_key_check_value(
+                                    key.fetched.key != nullptr
+                                        ? key.fetched.check_value
+                                        : CheckValueOf(*host, answer->host_key(),
+                                                       status.host_key_check_value()));
                                 host->TakeStatus(status);
                                 done(absl::OkStatus());
                               }));
 }
 
-void HostReadiness::MakeSafe(std::shared_ptr<HostSession> host, const v1::CryptoKeyId& key,
+void HostReadiness::MakeSafe(std::shared_ptr<HostSession> host, const KeyMaker::HostKey& key,
                              status::DoneCallback done) {
   using Request = host::v1::SetCryptoModeRequest;
   if (host->status().crypto_state() == v1::CRYPTO_STATE_SAFE) return done(absl::OkStatus());
@@ -183,10 +208,19 @@ void HostReadiness::BecomeSafe(std::shared_ptr<HostSession> host, const std::str
   std::vector<status::DoneCallback>& waiting = becoming_safe_[name];
   waiting.push_back(std::move(done));
   if (waiting.size() > 1) return;
-  MakeSafe(std::move(host), NewKey(provider), [this, name](absl::Status safe) {
+  auto tell = [this, name](absl::Status safe) {
     std::vector<status::DoneCallback> told = std::move(becoming_safe_[name]);
     becoming_safe_.erase(name);
     for (status::DoneCallback& one : told) one(safe);
+  };
+  if (host->status().crypto_state() == v1::CRYPTO_STATE_PENDING_INCAPABLE) {
+    // It refuses: no key is made for that.
+    return MakeSafe(std::move(host), KeyMaker::HostKey(), std::move(tell));
+  }
+  keys_->NewHostKey(provider, [this, host = std::move(host),
+                               tell](absl::StatusOr<KeyMaker::HostKey> key) mutable {
+    if (!key.ok()) return tell(key.status());
+    MakeSafe(std::move(host), *key, std::move(tell));
   });
 }
 
@@ -203,7 +237,7 @@ void HostReadiness::MakeClusterSafe(const HostSession& but, const std::string& p
   for (std::shared_ptr<HostSession>& host : hosts_->InCluster(but.Facts().cluster)) {
     if (host->name() == but.name() || !host->connected()) continue;
     const bool ready =
-        host->status().crypto_state() == v1::CRYPTO_STATE_SAFE && Holds(*host, entry);
+        host->safe() && (entry.type() == v1::PROVIDER_TYPE_STANDARD || Holds(*host, entry));
     if (ready) continue;
     ++*waiting;
     EnsureKey(host, provider, [this, host, provider, one_done](absl::Status has_key) {

@@ -8,10 +8,10 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "common/random/random.h"
 #include "common/status/callback.h"
 #include "controller/access/access.h"
 #include "controller/access/caller.h"
+#include "controller/encryption/key_maker.h"
 #include "controller/hosts/hosts.h"
 #include "controller/providers/providers.h"
 #include "controller/remediation/desired_state.h"
@@ -23,8 +23,8 @@ namespace keysphere::controller::encryption {
 class HostReadiness {
  public:
   HostReadiness(access::Access* access, providers::Providers* providers, hosts::Hosts* hosts,
-                random::Random* random)
-      : access_(access), providers_(providers), hosts_(hosts), random_(random) {}
+                hosts::NeededKeys* needs, KeyMaker* keys)
+      : access_(access), providers_(providers), hosts_(hosts), needs_(needs), keys_(keys) {}
 
   // The provider to use in a cluster: the one named, else the effective default. PROVIDER_MISSING,
   // NO_DEFAULT_PROVIDER; UNSUPPORTED for a key id named under a native provider (S123).
@@ -37,21 +37,21 @@ class HostReadiness {
     return known != nullptr && remediation::Entitlement(host.Facts(), *known).ok();
   }
   // Whether the host could be given the host key that was derived from the KDK of this check value:
-  // the provider's name may stand for another one now.
+  // the provider's name may stand for another one now. Of a standard provider its KMS tells.
   bool CanDerive(const hosts::HostSession& host, const v1::CryptoKeyId& key,
                  absl::string_view check_value) const {
-    return !key.key_id().empty() && MayHold(host, key.provider_id()) &&
-           providers_->Find(key.provider_id())->key_check_value == check_value;
+    if (key.key_id().empty() || !MayHold(host, key.provider_id())) return false;
+    const providers::Provider* const provider = providers_->Find(key.provider_id());
+    return provider->type == v1::PROVIDER_TYPE_STANDARD ||
+           provider->key_check_value == check_value;
   }
-  // A new key of the provider: for a native one no more than a new input of the derivation (S35).
-  v1::CryptoKeyId NewKey(const std::string& provider) const;
-
   // Why the operation cannot run on this host, as far as that is known here, in S154's order:
   // entitlement, encryption mode that the caller may not switch on, a colliding key.
   absl::Status Refusal(const access::Caller& caller, const hosts::HostSession& host,
                        const std::string& provider) const;
 
-  // Brings the provider's key to the host if it lacks it (S132). KEY_MISMATCH where the host holds
+  // Brings the provider's key to the host if it lacks it (S132); a standard provider has none: the
+  // host need only be entitled to it. KEY_MISMATCH where the host holds
   // another under that name (S141), TPM_REQUIRED and the like where the host itself refuses,
   // KEY_MISSING_ON_HOST otherwise.
   void EnsureKey(std::shared_ptr<hosts::HostSession> host, const std::string& provider,
@@ -62,7 +62,7 @@ class HostReadiness {
   void EnsureReady(const access::Caller& caller, std::shared_ptr<hosts::HostSession> host,
                    const std::string& provider, status::DoneCallback done);
   // Prepares (if incapable) and enables. INVALID_STATE while pendingIncapable.
-  void MakeSafe(std::shared_ptr<hosts::HostSession> host, const v1::CryptoKeyId& key,
+  void MakeSafe(std::shared_ptr<hosts::HostSession> host, const KeyMaker::HostKey& key,
                 status::DoneCallback done);
   // The same with a new key of the provider, once for all that ask meanwhile: VMs are encrypted
   // side by side, and a host takes each step once.
@@ -71,16 +71,17 @@ class HostReadiness {
   // Makes the other connected, entitled hosts of its cluster safe; `done` when all have answered.
   void MakeClusterSafe(const hosts::HostSession& but, const std::string& provider,
                        absl::AnyInvocable<void()> done);
-  // One step of a host's encryption mode.
+  // One step of a host's encryption mode; `key` with the key itself under a standard provider.
   void SetMode(std::shared_ptr<hosts::HostSession> host,
-               host::v1::SetCryptoModeRequest::Action action, const v1::CryptoKeyId& key,
+               host::v1::SetCryptoModeRequest::Action action, const KeyMaker::HostKey& key,
                status::DoneCallback done);
 
  private:
   access::Access* const access_;
   providers::Providers* const providers_;
   hosts::Hosts* const hosts_;
-  random::Random* const random_;
+  hosts::NeededKeys* const needs_;
+  KeyMaker* const keys_;
   // By host: who waits for BecomeSafe.
   std::map<std::string, std::vector<status::DoneCallback>> becoming_safe_;
 };

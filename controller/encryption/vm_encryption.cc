@@ -1,5 +1,6 @@
 #include "controller/encryption/vm_encryption.h"
 
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -60,52 +61,74 @@ absl::Status VmEncryption::Refusal(const access::Caller& caller, const HostSessi
   return status::First(refusals);
 }
 
-void VmEncryption::Run(const access::Caller& caller, absl::string_view operation,
-                       const std::string& vm, Session host, const v1::CryptoKeyId& key,
-                       const v1::CryptoKeyId& old_key, HostCall call,
-                       status::Callback<v1::Task> done) {
+void VmEncryption::Run(Work wanted, status::Callback<v1::Task> done) {
+  auto work = std::make_shared<Work>(std::move(wanted));
   deps_.tasks->Begin(
-      caller, absl::StrCat("VirtualMachines.", operation), VmObject(vm),
-      [this, caller, operation = std::string(operation), vm, host, key, old_key,
-       call = std::move(call), done = std::move(done)](absl::StatusOr<v1::Task> task) mutable {
+      work->caller, absl::StrCat("VirtualMachines.", work->operation), VmObject(work->vm),
+      [this, work, done = std::move(done)](absl::StatusOr<v1::Task> task) mutable {
         if (!task.ok()) return done(task.status());
-        const std::string id = task->id();
+        work->task = task->id();
         done(std::move(task));
-        auto go = [this, caller, operation, id, vm, host, key, old_key,
-                   call = std::move(call)](absl::Status ready) mutable {
-          if (!ready.ok()) return deps_.tasks->End(id, ready);
-          if (deps_.tasks->CancelRequested(id)) {
-            return deps_.tasks->End(
-                id, status::Error(v1::REASON_CANCELLED, "cancelled before the host began")
-                        .Object("vm", vm));
-          }
-          deps_.tasks->Progress(id, 10);
-          CallHost(caller, operation, id, vm, host, key, old_key, std::move(call));
-        };
-        if (key.provider_id().empty()) return go(absl::OkStatus());
-        deps_.readiness->EnsureReady(caller, host, key.provider_id(), std::move(go));
+        if (work->key.provider_id().empty()) return CallHost(std::move(work));
+        deps_.readiness->EnsureReady(work->caller, work->host, work->key.provider_id(),
+                                     [this, work](const absl::Status& ready) {
+                                       if (!ready.ok()) return deps_.tasks->End(work->task, ready);
+                                       PrepareKey(work);
+                                     });
       });
 }
 
-void VmEncryption::CallHost(const access::Caller& caller, const std::string& operation,
-                            const std::string& id, const std::string& vm, Session host,
-                            const v1::CryptoKeyId& key, const v1::CryptoKeyId& old_key,
-                            HostCall call) {
-  if (!host->connected()) return deps_.tasks->End(id, host->NotResponding());
-  call(host->OnStrand<host::v1::HostVm>([this, caller, operation, id, vm, host, key,
-                                         old_key](absl::StatusOr<host::v1::HostVm> answer) {
-    if (!answer.ok()) {
-      host->NoteAnswer(answer.status());
-      return deps_.tasks->End(id, answer.status());
-    }
-    host->TakeVm(*answer);
-    const bool crypto = !key.key_id().empty() || !old_key.key_id().empty();
-    if (!crypto) return deps_.tasks->End(id, absl::OkStatus());
-    Audit(deps_.events, caller, operation, VmObject(vm), key, old_key, host->name());
-    // Whoever is told of the end finds the event (S148).
-    deps_.events->Flushed(
-        [tasks = deps_.tasks, id](const absl::Status&) { tasks->End(id, absl::OkStatus()); });
-  }));
+void VmEncryption::PrepareKey(std::shared_ptr<Work> work) {
+  if (!work->key_is_the_vms) {
+    return deps_.keys->ForVm(work->host, work->key,
+                             [this, work](absl::StatusOr<v1::CryptoKeyId> key) {
+                               if (!key.ok()) return deps_.tasks->End(work->task, key.status());
+                               work->key = *std::move(key);
+                               CallHost(work);
+                             });
+  }
+  // Of a standard provider its KMS must answer, even where the key is cached (S53).
+  deps_.keys->AskKms(work->key, [this, work](const absl::Status& answers) {
+    if (!answers.ok()) return deps_.tasks->End(work->task, answers);
+    work->host->BringStandard({deps_.needs->Name(work->key)},
+                              [this, work](const absl::Status& brought) {
+                                if (!brought.ok()) return deps_.tasks->End(work->task, brought);
+                                CallHost(work);
+                              });
+  });
+}
+
+void VmEncryption::CallHost(std::shared_ptr<Work> work) {
+  if (deps_.tasks->CancelRequested(work->task)) {
+    return deps_.tasks->End(work->task,
+                            status::Error(v1::REASON_CANCELLED, "cancelled before the host began")
+                                .Object("vm", work->vm));
+  }
+  deps_.tasks->Progress(work->task, 10);
+  const Session& host = work->host;
+  if (!host->connected()) return deps_.tasks->End(work->task, host->NotResponding());
+  work->call(
+      work->key,
+      host->OnStrand<host::v1::HostVm>([this, work](absl::StatusOr<host::v1::HostVm> answer) {
+        if (!answer.ok()) {
+          work->host->NoteAnswer(answer.status());
+          return deps_.tasks->End(work->task, answer.status());
+        }
+        work->host->TakeVm(*answer);
+        if (!work->key.key_id().empty() || !work->old_key.key_id().empty()) {
+          Audit(deps_.events, work->caller, work->operation, VmObject(work->vm), work->key,
+                work->old_key, work->host->name());
+        }
+        deps_.tasks->End(work->task, absl::OkStatus());
+      }));
+}
+
+void VmEncryption::BringKeys(Session host, const v1::Vm& vm, absl::AnyInvocable<void()> then) {
+  const std::vector<hosts::KeyNamePtr> keys = deps_.needs->KeysOf(vm);
+  host->Sync(HostSession::SyncKind::kAdd, [host, keys, then = std::move(then)](
+                                              absl::StatusOr<hosts::SyncResult>) mutable {
+    host->BringStandard(keys, [then = std::move(then)](const absl::Status&) mutable { then(); });
+  });
 }
 
 void VmEncryption::EncryptVm(const access::Caller& caller, const v1::EncryptVmRequest& request,
@@ -127,18 +150,19 @@ void VmEncryption::EncryptVm(const access::Caller& caller, const v1::EncryptVmRe
       !refusal.ok()) {
     return done(refusal);
   }
-  const v1::CryptoKeyId key = deps_.readiness->NewKey(provider);
   host::v1::EncryptHostVmRequest wanted;
   wanted.set_vm(vm.name());
-  *wanted.mutable_key() = key;
   wanted.set_skip_hard_disks(request.crypto().skip_hard_disks());
-  Run(
-      caller, "EncryptVm", vm.name(), host, key, {},
-      [host, wanted](status::Callback<host::v1::HostVm> answer) mutable {
-        wanted.set_epoch(host->epoch());
-        host->link()->EncryptHostVm(wanted, std::move(answer));
-      },
-      std::move(done));
+  Work work(caller, "EncryptVm", vm.name(), host);
+  work.key = request.crypto().key();
+  work.key.set_provider_id(provider);
+  work.call = [host, wanted](const v1::CryptoKeyId& key,
+                             status::Callback<host::v1::HostVm> answer) mutable {
+    wanted.set_epoch(host->epoch());
+    *wanted.mutable_key() = key;
+    host->link()->EncryptHostVm(wanted, std::move(answer));
+  };
+  Run(std::move(work), std::move(done));
 }
 
 void VmEncryption::DecryptVm(const access::Caller& caller, const v1::DecryptVmRequest& request,
@@ -157,21 +181,18 @@ void VmEncryption::DecryptVm(const access::Caller& caller, const v1::DecryptVmRe
                     .Object("vm", vm.name()));
   }
   const std::string name = vm.name();
-  const v1::CryptoKeyId old_key = vm.key_id();
+  Work work(caller, "DecryptVm", name, host);
+  work.old_key = vm.key_id();
+  work.call = [host, name](const v1::CryptoKeyId&, status::Callback<host::v1::HostVm> answer) {
+    host::v1::DecryptHostVmRequest wanted;
+    wanted.set_epoch(host->epoch());
+    wanted.set_vm(name);
+    host->link()->DecryptHostVm(std::move(wanted), std::move(answer));
+  };
   // The host needs the old key, and may have it even if it is entitled to it no more.
-  host->Sync(HostSession::SyncKind::kAdd,
-             [this, caller, name, host, old_key,
-              done = std::move(done)](absl::StatusOr<hosts::SyncResult>) mutable {
-               Run(
-                   caller, "DecryptVm", name, host, {}, old_key,
-                   [host, name](status::Callback<host::v1::HostVm> answer) {
-                     host::v1::DecryptHostVmRequest wanted;
-                     wanted.set_epoch(host->epoch());
-                     wanted.set_vm(name);
-                     host->link()->DecryptHostVm(std::move(wanted), std::move(answer));
-                   },
-                   std::move(done));
-             });
+  BringKeys(host, vm, [this, work = std::move(work), done = std::move(done)]() mutable {
+    Run(std::move(work), std::move(done));
+  });
 }
 
 void VmEncryption::AddVtpm(const access::Caller& caller, const v1::AddVtpmRequest& request,
@@ -193,23 +214,28 @@ void VmEncryption::AddVtpm(const access::Caller& caller, const v1::AddVtpmReques
     return done(choice.ok() ? refused : choice);
   }
   v1::CryptoSpec crypto = request.crypto();
-  if (encrypted) *crypto.mutable_key()->mutable_provider_id() = vm.key_id().provider_id();
+  if (encrypted) {
+    crypto.mutable_key()->Clear();
+    crypto.mutable_key()->set_provider_id(vm.key_id().provider_id());
+  }
   std::string provider;
   if (absl::Status refusal = Refusal(caller, *host, vm, crypto, /*needs_license=*/false, &provider);
       !refusal.ok()) {
     return done(refusal);
   }
-  v1::CryptoKeyId key = encrypted ? vm.key_id() : deps_.readiness->NewKey(provider);
   host::v1::AddHostVmVtpmRequest wanted;
   wanted.set_vm(vm.name());
-  if (!encrypted) *wanted.mutable_key() = key;
-  Run(
-      caller, "AddVtpm", vm.name(), host, key, {},
-      [host, wanted](status::Callback<host::v1::HostVm> answer) mutable {
-        wanted.set_epoch(host->epoch());
-        host->link()->AddHostVmVtpm(wanted, std::move(answer));
-      },
-      std::move(done));
+  Work work(caller, "AddVtpm", vm.name(), host);
+  work.key_is_the_vms = encrypted;
+  work.key = encrypted ? vm.key_id() : request.crypto().key();
+  work.key.set_provider_id(provider);
+  work.call = [host, wanted, encrypted](const v1::CryptoKeyId& key,
+                                        status::Callback<host::v1::HostVm> answer) mutable {
+    wanted.set_epoch(host->epoch());
+    if (!encrypted) *wanted.mutable_key() = key;
+    host->link()->AddHostVmVtpm(wanted, std::move(answer));
+  };
+  Run(std::move(work), std::move(done));
 }
 
 void VmEncryption::CreateVm(const access::Caller& caller, const v1::CreateVmRequest& request,
@@ -238,7 +264,8 @@ void VmEncryption::CreateVm(const access::Caller& caller, const v1::CreateVmRequ
         !refusal.ok()) {
       return done(refusal);
     }
-    key = deps_.readiness->NewKey(provider);
+    key = request.crypto().key();
+    key.set_provider_id(provider);
   } else if (request.vtpm()) {
     return done(status::Error(v1::REASON_INVALID_STATE, "a vTPM needs an encrypted VM home")
                     .Object("vm", request.name())
@@ -251,14 +278,59 @@ void VmEncryption::CreateVm(const access::Caller& caller, const v1::CreateVmRequ
   wanted.set_vtpm(request.vtpm());
   wanted.set_guest_os(request.guest_os());
   wanted.set_skip_hard_disks(request.crypto().skip_hard_disks());
-  if (!key.key_id().empty()) *wanted.mutable_key() = key;
-  Run(
-      caller, "CreateVm", request.name(), host, key, {},
-      [host, wanted](status::Callback<host::v1::HostVm> answer) mutable {
-        wanted.set_epoch(host->epoch());
-        host->link()->CreateHostVm(wanted, std::move(answer));
-      },
-      std::move(done));
+  Work work(caller, "CreateVm", request.name(), host);
+  work.key = key;
+  work.call = [host, wanted](const v1::CryptoKeyId& made,
+                             status::Callback<host::v1::HostVm> answer) mutable {
+    wanted.set_epoch(host->epoch());
+    if (!made.key_id().empty()) *wanted.mutable_key() = made;
+    host->link()->CreateHostVm(wanted, std::move(answer));
+  };
+  Run(std::move(work), std::move(done));
+}
+
+void VmEncryption::RekeyVm(const access::Caller& caller, const v1::RekeyVmRequest& request,
+                           status::Callback<v1::Task> done) {
+  const auto found = FindUsable(request.vm(), request.host());
+  if (!found.ok()) return done(found.status());
+  const v1::Vm& vm = found->vm;
+  const Session host = found->host;
+  if (request.depth() != v1::REKEY_DEPTH_SHALLOW && request.depth() != v1::REKEY_DEPTH_DEEP) {
+    return done(status::Error(v1::REASON_INVALID_ARGUMENT, "depth: shallow or deep"));
+  }
+  // A shallow rekey needs no power-off (S43); that a VM is not encrypted comes after the refusals.
+  v1::Vm judged = vm;
+  if (request.depth() == v1::REKEY_DEPTH_SHALLOW) judged.set_power_state(v1::POWER_STATE_OFF);
+  std::string provider;
+  if (absl::Status refusal = Refusal(caller, *host, judged, request.crypto(),
+                                     /*needs_license=*/false, &provider);
+      !refusal.ok()) {
+    return done(refusal);
+  }
+  if (vm.key_id().key_id().empty()) {
+    return done(status::Error(v1::REASON_INVALID_STATE,
+                              absl::StrCat("VM ", status::Quote(vm.name()), " is not encrypted"))
+                    .Object("vm", vm.name())
+                    .NextStep("Encrypt it."));
+  }
+  host::v1::RekeyHostVmRequest wanted;
+  wanted.set_vm(vm.name());
+  wanted.set_depth(request.depth());
+  wanted.set_skip_hard_disks(request.crypto().skip_hard_disks());
+  Work work(caller, "RekeyVm", vm.name(), host);
+  work.key = request.crypto().key();
+  work.key.set_provider_id(provider);
+  work.old_key = vm.key_id();
+  work.call = [host, wanted](const v1::CryptoKeyId& key,
+                             status::Callback<host::v1::HostVm> answer) mutable {
+    wanted.set_epoch(host->epoch());
+    *wanted.mutable_key() = key;
+    host->link()->RekeyHostVm(wanted, std::move(answer));
+  };
+  // The host unwraps with the old keys; what cannot be had it names when it refuses (S156).
+  BringKeys(host, vm, [this, work = std::move(work), done = std::move(done)]() mutable {
+    Run(std::move(work), std::move(done));
+  });
 }
 
 void VmEncryption::GenerateKey(const access::Caller&, const v1::GenerateKeyRequest& request,
@@ -270,6 +342,16 @@ void VmEncryption::GenerateKey(const access::Caller&, const v1::GenerateKeyReque
     return done(
         status::Error(v1::REASON_NOT_FOUND, absl::StrCat("no key provider ", status::Quote(*name)))
             .Object("provider", *name));
+  }
+  if (const std::shared_ptr<kms::KmsCluster> cluster = deps_.kms->Find(*name); cluster != nullptr) {
+    return cluster->Create(
+        [provider = *name, done = std::move(done)](absl::StatusOr<std::string> id) mutable {
+          if (!id.ok()) return done(id.status());
+          v1::GenerateKeyResponse response;
+          response.mutable_key()->set_provider_id(provider);
+          response.mutable_key()->set_key_id(*std::move(id));
+          done(std::move(response));
+        });
   }
   done(status::Error(v1::REASON_UNSUPPORTED,
                      "a native key provider derives its keys: none is generated")
@@ -283,14 +365,16 @@ void VmEncryption::QueryCryptoKeyStatus(const access::Caller&,
   if (request.keys().empty() || request.keys().size() > 1000) {
     return done(status::Error(v1::REASON_INVALID_ARGUMENT, "1 to 1,000 keys can be asked"));
   }
-  v1::QueryCryptoKeyStatusResponse response;
+  auto response = std::make_shared<v1::QueryCryptoKeyStatusResponse>();
+  std::set<std::string> standard;
   for (const v1::CryptoKeyId& key : request.keys()) {
-    v1::CryptoKeyStatus* const state = response.add_statuses();
+    v1::CryptoKeyStatus* const state = response->add_statuses();
     *state->mutable_key() = key;
     const bool known = deps_.providers->Find(key.provider_id()) != nullptr;
     state->set_key_available(false);
     state->set_reason(known ? v1::CryptoKeyStatus::REASON_KEY_STATE_MANAGED_BY_NKP
                             : v1::CryptoKeyStatus::REASON_KEY_STATE_CLUSTER_INVALID);
+    if (deps_.keys->IsStandard(key.provider_id())) standard.insert(key.provider_id());
     for (const Session& host : deps_.hosts->All()) {
       if (host->LastHostKey().key_id() == key.key_id()) state->add_hosts(host->name());
       for (const auto& [name, vm] : host->vms()) {
@@ -298,7 +382,49 @@ void VmEncryption::QueryCryptoKeyStatus(const access::Caller&,
       }
     }
   }
-  done(std::move(response));
+  auto open = std::make_shared<size_t>(standard.size() + 1);
+  auto finish =
+      std::make_shared<status::Callback<v1::QueryCryptoKeyStatusResponse>>(std::move(done));
+  const auto one_done = [open, finish, response] {
+    if (--*open == 0) (*finish)(std::move(*response));
+  };
+  for (const std::string& provider : standard) AskStates(provider, request, response, one_done);
+  one_done();
+}
+
+void VmEncryption::AskStates(const std::string& provider,
+                             const v1::QueryCryptoKeyStatusRequest& request,
+                             std::shared_ptr<v1::QueryCryptoKeyStatusResponse> response,
+                             absl::AnyInvocable<void()> done) {
+  using Status = v1::CryptoKeyStatus;
+  std::vector<std::string> ids;
+  std::vector<int> places;
+  for (int i = 0; i < request.keys_size(); ++i) {
+    if (request.keys(i).provider_id() != provider) continue;
+    ids.push_back(request.keys(i).key_id());
+    places.push_back(i);
+  }
+  deps_.kms->Find(provider)->GetStates(
+      std::move(ids), [response, places, done = std::move(done)](
+                          const absl::StatusOr<kms::KmsCluster::States>& states) mutable {
+        for (size_t i = 0; i < places.size(); ++i) {
+          Status* const status = response->mutable_statuses(places[i]);
+          if (!states.ok()) {
+            status->set_reason(Status::REASON_KEY_STATE_CLUSTER_UNREACHABLE);
+            continue;
+          }
+          const absl::StatusOr<kmip::client::KeyState>& state = (*states)[i];
+          const bool active = state.ok() && *state == kmip::client::KeyState::kActive;
+          status->set_key_available(active);
+          if (active) {
+            status->clear_reason();
+          } else {
+            status->set_reason(state.ok() ? Status::REASON_KEY_STATE_NOT_ACTIVE_OR_ENABLED
+                                          : Status::REASON_KEY_STATE_MISSING_IN_KMS);
+          }
+        }
+        done();
+      });
 }
 
 }  // namespace keysphere::controller::encryption

@@ -3,11 +3,13 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "common/status/callback.h"
 #include "controller/access/access.h"
 #include "controller/access/caller.h"
 #include "controller/encryption/host_readiness.h"
+#include "controller/encryption/key_maker.h"
 #include "controller/events/event_log.h"
 #include "controller/hosts/hosts.h"
 #include "controller/providers/providers.h"
@@ -30,6 +32,9 @@ class VmEncryption {
     hosts::Hosts* hosts;
     providers::Providers* providers;
     HostReadiness* readiness;
+    KeyMaker* keys;
+    kms::KmsClusters* kms;
+    hosts::NeededKeys* needs;
     events::EventLog* events;
     tasks::Tasks* tasks;
     Edition edition = Edition::kEnterprisePlus;
@@ -45,6 +50,9 @@ class VmEncryption {
   void AddVtpm(const access::Caller& caller, const v1::AddVtpmRequest& request,
                status::Callback<v1::Task> done);
 
+  void RekeyVm(const access::Caller& caller, const v1::RekeyVmRequest& request,
+               status::Callback<v1::Task> done);
+
   void GenerateKey(const access::Caller& caller, const v1::GenerateKeyRequest& request,
                    status::Callback<v1::GenerateKeyResponse> done);
   void QueryCryptoKeyStatus(const access::Caller& caller,
@@ -53,7 +61,9 @@ class VmEncryption {
 
  private:
   using Session = std::shared_ptr<hosts::HostSession>;
-  using HostCall = absl::AnyInvocable<void(status::Callback<host::v1::HostVm>)>;
+  // With the key that was made, if one was wanted.
+  using HostCall =
+      absl::AnyInvocable<void(const v1::CryptoKeyId& key, status::Callback<host::v1::HostVm>)>;
 
   absl::StatusOr<hosts::Hosts::FoundVm> FindUsable(const std::string& vm,
                                                    const std::string& host) const;
@@ -61,14 +71,34 @@ class VmEncryption {
   absl::Status Refusal(const access::Caller& caller, const hosts::HostSession& host,
                        const v1::Vm& vm, const v1::CryptoSpec& crypto, bool needs_license,
                        std::string* provider) const;
-  // Begins the task; in it makes the host ready for the provider (empty: nothing to do), calls the
-  // host, notes the VM and the audit event, ends the task.
-  void Run(const access::Caller& caller, absl::string_view operation, const std::string& vm,
-           Session host, const v1::CryptoKeyId& key, const v1::CryptoKeyId& old_key, HostCall call,
-           status::Callback<v1::Task> done);
-  void CallHost(const access::Caller& caller, const std::string& operation, const std::string& id,
-                const std::string& vm, Session host, const v1::CryptoKeyId& key,
-                const v1::CryptoKeyId& old_key, HostCall call);
+  // What a task is about.
+  struct Work {
+    Work(const access::Caller& caller_in, absl::string_view operation_in, const std::string& vm_in,
+         Session host_in)
+        : caller(caller_in), operation(operation_in), vm(vm_in), host(std::move(host_in)) {}
+
+    access::Caller caller;
+    std::string operation;
+    std::string vm;
+    Session host;
+    // The key to use: its provider, and the id of one that the KMS or the VM has already. No
+    // provider: the work needs none.
+    v1::CryptoKeyId key;
+    bool key_is_the_vms = false;  // it wraps the VM's data keys already
+    v1::CryptoKeyId old_key;
+    std::string task;
+    HostCall call;
+  };
+  // Begins the task; in it makes the host ready for the provider, has the key made and brought to
+  // it, calls the host, notes the VM and the audit event, ends the task.
+  void Run(Work work, status::Callback<v1::Task> done);
+  void PrepareKey(std::shared_ptr<Work> work);
+  void CallHost(std::shared_ptr<Work> work);
+  // What the VM is encrypted with, brought to the host as far as it can be had.
+  void BringKeys(Session host, const v1::Vm& vm, absl::AnyInvocable<void()> then);
+  void AskStates(const std::string& provider, const v1::QueryCryptoKeyStatusRequest& request,
+                 std::shared_ptr<v1::QueryCryptoKeyStatusResponse> response,
+                 absl::AnyInvocable<void()> done);
 
   const Deps deps_;
 };

@@ -36,6 +36,10 @@ class HostLink {
                          status::Callback<host::v1::ApplyKeysResponse> done) = 0;
   virtual void SetCryptoMode(host::v1::SetCryptoModeRequest request,
                              status::Callback<host::v1::SetCryptoModeResponse> done) = 0;
+  virtual void SetKeyPersistence(host::v1::SetKeyPersistenceRequest request,
+                                 status::Callback<host::v1::SetKeyPersistenceResponse> done) = 0;
+  virtual void WriteCoreDump(host::v1::WriteCoreDumpRequest request,
+                             status::Callback<host::v1::WriteCoreDumpResponse> done) = 0;
   virtual void UnlockAllHostVms(host::v1::UnlockAllHostVmsRequest request,
                                 status::Callback<host::v1::UnlockAllHostVmsResponse> done) = 0;
   virtual void GetHostStatus(host::v1::GetHostStatusRequest request,
@@ -61,6 +65,8 @@ class HostLink {
                              status::Callback<host::v1::HostVm> done) = 0;
   virtual void AddHostVmVtpm(host::v1::AddHostVmVtpmRequest request,
                              status::Callback<host::v1::HostVm> done) = 0;
+  virtual void RekeyHostVm(host::v1::RekeyHostVmRequest request,
+                           status::Callback<host::v1::HostVm> done) = 0;
   virtual void UnlockHostVm(host::v1::UnlockHostVmRequest request,
                             status::Callback<host::v1::HostVm> done) = 0;
 

@@ -4,6 +4,7 @@
 #include <map>
 #include <string>
 
+#include "absl/functional/any_invocable.h"
 #include "absl/strings/string_view.h"
 #include "keysphere/host/v1/host_management.pb.h"
 #include "keysphere/host/v1/host_status.pb.h"
@@ -33,9 +34,12 @@ class HostObserver {
                          const std::map<std::string, host::v1::HostVm>& vms) = 0;
   // The host is this vCenter's no more.
   virtual void OnHostForgotten(const std::string& host) = 0;
-  // The host was safe, has booted without its host key, and its first sync has ended (S150).
-  virtual void OnHostKeyLost(const std::string& /*host*/) {}
-  // A pass took from the safe host the KDK of its host key (S150).
+  // The host was safe, has booted without its host key, and has the native providers' keys (S150).
+  // `done` when it has a host key again, or cannot have one: keys of standard providers follow.
+  virtual void OnHostKeyLost(const std::string& /*host*/, absl::AnyInvocable<void()> done) {
+    done();
+  }
+  // A pass took from the safe host its host key, or the KDK of it (S150).
   virtual void OnHostKeyPurged(const std::string& host) = 0;
 };
 

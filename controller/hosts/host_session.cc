@@ -29,7 +29,8 @@ HostSession::HostSession(Deps deps, std::string name, std::string address, std::
       name_(std::move(name)),
       address_(std::move(address)),
       first_cluster_(std::move(cluster)),
-      in_inventory_(in_inventory) {}
+      in_inventory_(in_inventory),
+      standard_(deps.kms, deps.needs) {}
 
 HostSession::~HostSession() { Close(); }
 
@@ -84,6 +85,12 @@ v1::Host HostSession::Describe() const {
   for (const host::v1::KeyEntry& entry : keys_.collisions()) {
     host.add_collisions(entry.provider());
   }
+  for (const auto& [provider, keys] : standard_.counts()) {
+    v1::HeldStandardKeys* const held = host.add_held_standard_keys();
+    held->set_provider(provider);
+    held->set_keys(keys);
+  }
+  host.set_key_persistence(status_.key_persistence());
   return host;
 }
 
@@ -163,8 +170,9 @@ void HostSession::StartAttach(bool force, status::DoneCallback done) {
 
 void HostSession::OnAttached(host::v1::AttachResponse response, status::DoneCallback done) {
   failures_ = 0;
-  epoch_ = response.epoch();
   const bool same_boot = status_.boot_id() == response.status().boot_id();
+  const bool same_epoch = epoch_ == response.epoch();
+  epoch_ = response.epoch();
   if (!same_boot) {
     first_sync_done_ = false;
     told_withheld_.clear();
@@ -174,6 +182,17 @@ void HostSession::OnAttached(host::v1::AttachResponse response, status::DoneCall
   const inventory::HostRecord* const record = Record();
   const bool key_lost = record != nullptr && record->last_crypto_state() == v1::CRYPTO_STATE_SAFE &&
                         response.status().crypto_state() == v1::CRYPTO_STATE_INCAPABLE;
+  stage_ = Stage();
+  standard_.ForgetTold();
+  if (same_boot && same_epoch) {
+    standard_.Relist(response.standard_keys());
+  } else {
+    std::map<std::string, int64_t> verified;
+    if (record != nullptr && record->verified_epoch() == epoch_) {
+      verified.insert(record->verified_instances().begin(), record->verified_instances().end());
+    }
+    standard_.Reset(response.standard_keys(), std::move(verified));
+  }
   TakeStatus(response.status());
   TakeKeys(response.keys());
   snapshot_taken_ = false;
@@ -188,7 +207,16 @@ void HostSession::OnAttached(host::v1::AttachResponse response, status::DoneCall
   });
   // Keys travel at once and nothing is removed: a reboot, outage or move ends no key (S132).
   Sync(SyncKind::kAdd, [self = shared_from_this(), key_lost](absl::StatusOr<SyncResult>) {
-    if (key_lost && self->connected()) self->deps_.observer->OnHostKeyLost(self->name_);
+    auto next = [self, attachment = self->watch_number_]() {
+      if (self->watch_number_ != attachment || self->closed_) return;
+      self->stage_.ready = true;
+      self->RunStandardStage();
+    };
+    if (key_lost && self->connected()) {
+      self->deps_.observer->OnHostKeyLost(self->name_, std::move(next));
+    } else {
+      next();
+    }
     if (self->snapshot_taken_) self->FinishAttachWaiters(absl::OkStatus());
   });
 }
@@ -254,6 +282,7 @@ void HostSession::TakeSnapshot(const host::v1::HostEvent::Snapshot& snapshot) {
   deps_.observer->OnVmsTold(name_, vms_);
   TakeKeys(snapshot.keys());  // the last: who waits for the host to be ready looks again
   if (!syncing_) FinishAttachWaiters(absl::OkStatus());
+  RunStandardStage();
 }
 
 void HostSession::TakeVm(const host::v1::HostVm& vm) {
@@ -264,6 +293,7 @@ void HostSession::TakeVm(const host::v1::HostVm& vm) {
   if (known && vm.generation() < it->second.generation()) return;
   const v1::Vm before = known ? it->second.vm() : v1::Vm();
   vms_[name] = vm;
+  CountVm(vm);
   deps_.observer->OnVm(name_, known ? &before : nullptr, vm.vm(), vm.user());
 }
 
@@ -272,12 +302,16 @@ void HostSession::ForgetVm(absl::string_view vm, const std::string& user) {
   if (it == vms_.end()) return;
   const v1::Vm before = it->second.vm();
   vms_.erase(it);
+  CountKeys(before.name(), {});
   deps_.observer->OnVmGone(name_, before, user);
 }
 
 void HostSession::TakeStatus(const host::v1::GetHostStatusResponse& status) {
+  const bool was_safe = safe();
   status_ = status;
   status_.clear_recovery_key();
+  CountHostKey();
+  if (!was_safe && safe()) WantStandard();
   deps_.observer->OnHostStatus(name_, status_);
 }
 
@@ -372,7 +406,7 @@ void HostSession::Close() {
   FinishOwnerWaiters();
   std::deque<PendingSync> syncs;
   syncs.swap(syncs_);
-  for (PendingSync& sync : syncs) sync.done(NotResponding());
+  for (PendingSync& sync : syncs) sync.End(NotResponding());
 }
 
 }  // namespace keysphere::controller::hosts

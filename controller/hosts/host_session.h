@@ -18,6 +18,8 @@
 #include "common/status/callback.h"
 #include "controller/hosts/host_link.h"
 #include "controller/hosts/host_observer.h"
+#include "controller/hosts/needed_keys.h"
+#include "controller/hosts/standard_keys.h"
 #include "controller/inventory/inventory.h"
 #include "controller/providers/providers.h"
 #include "controller/remediation/desired_state.h"
@@ -49,9 +51,12 @@ class HostSession : public std::enable_shared_from_this<HostSession> {
     providers::Providers* providers;
     HostLinkFactory* links;
     HostObserver* observer;
+    kms::KmsClusters* kms;
+    NeededKeys* needs;
   };
-  // Adds only (S132), or a tick, which also removes.
-  enum class SyncKind { kAdd, kTick };
+  // Adds only (S132), or a tick, which also removes. Those of standard keys alone are the session's
+  // own.
+  enum class SyncKind { kAdd, kTick, kStandard, kStandardRemoval };
 
   // `in_inventory`: it is this vCenter's host, so that what the inventory says of it counts. Else
   // it is being added, maybe in the place of what the inventory knows under its name.
@@ -80,7 +85,24 @@ class HostSession : public std::enable_shared_from_this<HostSession> {
   // (HOST_NOT_RESPONDING) if it is not connected.
   void Sync(SyncKind kind, status::Callback<SyncResult> done);
 
+  // Keys of standard providers. A host that is not safe takes none (S98): nothing is asked for it.
+  // `done` when the host has those that could be had, and knows why it has not the others: then
+  // the first error of a KMS (KMS_UNREACHABLE, KEY_MISSING_ON_KMS).
+  void BringStandard(const std::vector<KeyNamePtr>& keys, status::DoneCallback done);
+  // All that it lacks of what its cluster needs, whether or not they were asked for in vain before.
+  void BringAllStandard(status::DoneCallback done);
+  // A key that is at hand.
+  void PushStandard(KeyNamePtr key, const kms::FetchedKey& fetched, status::DoneCallback done);
+  // Its cluster has come to need a key: brings it, if the host can have it, some time.
+  void WantStandard();
+  bool Caches(KeyNamePtr key) const { return standard_.Caches(key); }
+  // The host has taken a host key of a standard provider.
+  void NoteHostKey(KeyNamePtr key, const std::string& check_value) {
+    standard_.NoteCached(key, check_value);
+  }
+
   const std::string& name() const { return name_; }
+  bool safe() const { return status_.crypto_state() == v1::CRYPTO_STATE_SAFE; }
   bool connected() const { return state_ == v1::CONNECTION_STATE_CONNECTED; }
   v1::ConnectionState connection_state() const { return state_; }
   // Connected, and it has told its VMs: what is asked about them now is not answered too early.
@@ -125,7 +147,15 @@ class HostSession : public std::enable_shared_from_this<HostSession> {
  private:
   struct PendingSync {
     SyncKind kind;
-    status::Callback<SyncResult> done;
+    status::Callback<SyncResult> done;       // may be empty
+    std::vector<status::DoneCallback> also;  // who came before it began
+    void End(const absl::StatusOr<SyncResult>& result);
+  };
+  // How far the first sync after an attach is with keys of standard providers.
+  struct Stage {
+    bool ready = false;  // the native part and the host key are done with
+    bool ran = false;
+    bool ended = false;  // what could be had is at hand: the next message ends the first sync
   };
 
   // What the inventory has of this host; nullptr while it is being added.
@@ -149,7 +179,25 @@ class HostSession : public std::enable_shared_from_this<HostSession> {
   void CheckThenApply();
   void EndUnanswered(const absl::Status& status);
   void Apply(SyncKind kind, bool report_is_current, bool retried);
-  void LearnGenerationThenApply(SyncKind kind, bool report_is_current);
+  void LearnGenerationThen(absl::AnyInvocable<void()> again);
+  void RelistThenApply();
+  void Enqueue(SyncKind kind, status::Callback<SyncResult> done);
+  int64_t NextGeneration();
+  // What it should hold now; standard_ knows of it.
+  remediation::DesiredState Desired();
+
+  void CountVm(const host::v1::HostVm& vm);
+  void CountHostKey();
+  void CountKeys(const std::string& object, std::vector<KeyNamePtr> keys);
+  void CountCluster();
+  void FetchStandard(const std::vector<KeyNamePtr>& keys, status::DoneCallback done);
+  void SendStandard(status::DoneCallback done);
+  void RunStandardStage();
+  void RunStandardSync(bool retried);
+  StandardKeys::Target StandardTarget() const;
+  void FinishTick(SyncResult result, status::Callback<SyncResult> done);
+  void VerifyStandard(const std::vector<KeyNamePtr>& keys, absl::AnyInvocable<void()> done);
+  void NoteVerified();
   absl::StatusOr<host::v1::ApplyKeysRequest> MakeApplyRequest(
       SyncKind kind, const remediation::DesiredState& desired, bool report_is_current,
       std::vector<std::string>* added) const;
@@ -184,6 +232,12 @@ class HostSession : public std::enable_shared_from_this<HostSession> {
   std::vector<absl::AnyInvocable<void()>> owner_waiters_;
   std::deque<PendingSync> syncs_;
   bool syncing_ = false;
+  StandardKeys standard_;
+  Stage stage_;
+  bool want_posted_ = false;
+  // What deps_.needs was told of this host's VMs, by name, and of its host key, under "".
+  std::map<std::string, std::vector<KeyNamePtr>> counted_keys_;
+  std::string counted_in_;
 };
 
 }  // namespace keysphere::controller::hosts

@@ -214,6 +214,7 @@ void Hosts::MoveHost(const access::Caller&, const v1::MoveHostRequest& request,
         // What it may hold in its new cluster travels at once; what it may not, goes at a tick.
         session->Sync(HostSession::SyncKind::kAdd,
                       [session, done = std::move(done)](absl::StatusOr<SyncResult>) mutable {
+                        session->WantStandard();
                         done(session->Describe());
                       });
       });
@@ -248,6 +249,7 @@ bool Hosts::ClusterExists(absl::string_view cluster) const {
 }
 
 std::vector<std::string> Hosts::HostsLacking(const providers::Provider& provider) const {
+  if (provider.type != v1::PROVIDER_TYPE_NATIVE) return {};
   const host::v1::KeyEntry entry = remediation::EntryOf(provider);
   std::vector<std::string> lacking;
   for (const auto& [name, session] : sessions_) {
@@ -275,10 +277,17 @@ void Hosts::OnProviderUsable(const providers::Provider&) {
   for (const std::shared_ptr<HostSession>& session : All()) {
     if (session->connected()) {
       session->Sync(HostSession::SyncKind::kAdd, [](absl::StatusOr<SyncResult>) {});
+      session->BringAllStandard([](const absl::Status&) {});
     }
   }
 }
 
 void Hosts::OnProviderDeleted(absl::string_view) {}
+
+void Hosts::OnKeyNeeded(const std::string& cluster) {
+  for (const auto& [name, session] : sessions_) {
+    if (session->Facts().cluster == cluster) session->WantStandard();
+  }
+}
 
 }  // namespace keysphere::controller::hosts

@@ -24,6 +24,9 @@ class Hosts : public providers::ProviderUse, public providers::ProviderListener 
   explicit Hosts(HostSession::Deps deps) : deps_(deps) {}
   ~Hosts() override;
 
+  // A key came into use in the cluster: its hosts are to have it, if it is of a standard provider.
+  void OnKeyNeeded(const std::string& cluster);
+
   // Connects to the hosts of the inventory.
   void Start();
   // Ends all sessions; hosts stay attached.

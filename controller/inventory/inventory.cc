@@ -161,6 +161,18 @@ void Inventory::NoteCryptoState(absl::string_view name, v1::CryptoState state,
   store_->Commit(std::move(transaction), [](absl::StatusOr<store::Revision>) {});
 }
 
+void Inventory::NoteVerified(absl::string_view name, int64_t epoch,
+                             const std::map<std::string, int64_t>& instances) {
+  const auto it = hosts_.find(name);
+  if (it == hosts_.end()) return;
+  it->second.set_verified_epoch(epoch);
+  it->second.clear_verified_instances();
+  it->second.mutable_verified_instances()->insert(instances.begin(), instances.end());
+  store::Transaction transaction;
+  store::PutProto(&transaction, HostKey(name), it->second);
+  store_->Commit(std::move(transaction), [](absl::StatusOr<store::Revision>) {});
+}
+
 v1::Cluster Inventory::Describe(absl::string_view name) const {
   v1::Cluster cluster;
   cluster.set_name(std::string(name));

@@ -47,6 +47,9 @@ class Inventory {
   // `check_value` is that of the KDK from which the host key was derived.
   void NoteCryptoState(absl::string_view name, v1::CryptoState state, const v1::CryptoKeyId& key,
                        absl::string_view check_value);
+  // Notes what of the host's cached keys was found in the KMS (S152). Nothing waits for it.
+  void NoteVerified(absl::string_view name, int64_t epoch,
+                    const std::map<std::string, int64_t>& instances);
 
   // Names where a cluster's default comes from, for Cluster.default_provider.
   using ClusterDefault = std::function<std::string(absl::string_view)>;

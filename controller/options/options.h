@@ -27,6 +27,11 @@ inline constexpr char kExportTokenExpiry[] = "vpxd.KMS.exportTokenExpiry";
 inline constexpr char kBackupCheckInterval[] = "vpxd.KMS.backupCheckInterval";
 // Whether a host whose host key cannot be had gets a new one: true or false, default true (S104).
 inline constexpr char kNewHostKeyIfMissing[] = "vpxd.hostkey.newIfMissing";
+// Minutes between checks of key servers: 1-1440, default 5 (S92).
+inline constexpr char kKmsStatusInterval[] = "vpxd.KMS.status";
+// Days before its end that a key server's certificate, or ours for it, is warned of: 1-365, default
+// 30 (S94).
+inline constexpr char kCertificateThreshold[] = "vpxd.kmscert.threshold";
 
 // vCenter's advanced settings, durable. Lives on the controller's strand.
 class Options {

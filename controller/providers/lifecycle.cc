@@ -115,6 +115,7 @@ void Providers::State::Added(const std::string& user, bool imported, Provider pr
 void Providers::CreateKeyProvider(const access::Caller& caller,
                                   const v1::CreateKeyProviderRequest& request,
                                   status::Callback<v1::KeyProvider> done) {
+  if (request.has_standard()) return state_->CreateStandard(caller.user, request, std::move(done));
   absl::StatusOr<crypto::SecretKey> kdk = KdkOf(request.key_derivation_key());
   Wipe(request.key_derivation_key());
   const absl::StatusOr<std::string> key_id =
@@ -141,6 +142,19 @@ void Providers::UpdateKeyProvider(const access::Caller& caller,
                                   status::Callback<v1::KeyProvider> done) {
   State* const state = state_.get();
   const std::string name = request.name();
+  const Provider* const found = state->Find(name);
+  const bool of_standard = request.has_standard() || request.has_update_mask();
+  if (found != nullptr && found->type == v1::PROVIDER_TYPE_STANDARD) {
+    return state->UpdateStandard(request, std::move(done));
+  }
+  if (found != nullptr && of_standard) {
+    Wipe(request.standard().password());
+    Wipe(request.standard().client_private_key());
+    return done(
+        status::Error(v1::REASON_UNSUPPORTED, absl::StrCat("key provider ", status::Quote(name),
+                                                           " is a native one: it has no servers"))
+            .Object("provider", name));
+  }
   const auto prepare = [state, user = caller.user, request]() -> absl::StatusOr<changes::Change> {
     const Provider* const provider = state->Find(request.name());
     if (provider == nullptr) return NoProvider(request.name());
@@ -194,18 +208,24 @@ void Providers::DeleteKeyProvider(const access::Caller& caller,
     changes::Change change;
     change.transaction.Compare(absl::StrCat(kProviderPrefix, name), provider->etag);
     change.transaction.Delete(absl::StrCat(kProviderPrefix, name));
-    change.transaction.Delete(absl::StrCat(kKdkPrefix, name));
+    if (provider->standard != nullptr) {
+      DeleteStandardSecrets(*provider->standard, &change.transaction);
+    } else {
+      change.transaction.Delete(absl::StrCat(kKdkPrefix, name));
+    }
     const bool was_default = state->global_default == name;
     if (was_default) change.transaction.Delete(kGlobalDefaultKey);  // no successor (S12)
     change.apply = [state, user, name, was_default](store::Revision) {
       const bool had_backup = state->Find(name)->has_backup;
+      const std::string kind(KindOf(*state->Find(name)));
       state->providers.erase(name);
+      if (state->deps.kms != nullptr) state->deps.kms->Remove(name);
       state->tickets.Void(name);
       for (auto it = state->handed_out.begin(); it != state->handed_out.end();) {
         it = it->first.first == name ? state->handed_out.erase(it) : std::next(it);
       }
       state->Append(events::kProviderDeleted, user, name,
-                    absl::StrCat("Native key provider ", name, " was deleted"));
+                    absl::StrCat(kind, " ", name, " was deleted"));
       if (was_default) {
         state->global_default.clear();
         state->Append(events::kDefaultChanged, user, name,

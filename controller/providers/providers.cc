@@ -69,6 +69,7 @@ void PutRecord(store::Transaction* transaction, const Provider& provider) {
   record.set_has_backup(provider.has_backup);
   record.set_backup_suggested(provider.backup_suggested);
   *record.mutable_create_time() = timestamps::ToProto(provider.create_time);
+  if (provider.standard != nullptr) PutStandard(*provider.standard, &record);
   store::PutProto(transaction, absl::StrCat(kProviderPrefix, provider.name), record);
 }
 
@@ -82,12 +83,18 @@ Provider WithoutKey(const Provider& provider) {
   copy.has_backup = provider.has_backup;
   copy.backup_suggested = provider.backup_suggested;
   copy.create_time = provider.create_time;
+  copy.standard = provider.standard;
   copy.etag = provider.etag;
   return copy;
 }
 
 void Wipe(const std::string& field) {
   if (!field.empty()) OPENSSL_cleanse(const_cast<char*>(field.data()), field.size());
+}
+
+absl::string_view KindOf(const Provider& provider) {
+  return provider.type == v1::PROVIDER_TYPE_NATIVE ? "Native key provider"
+                                                   : "Standard key provider";
 }
 
 // ---- What is kept ----
@@ -98,6 +105,14 @@ absl::Status Providers::State::Load() {
       [this](const store::ProtoEntry<ProviderRecord>& entry) -> absl::Status {
         Provider provider = FromRecord(entry.message);
         provider.etag = entry.mod_revision;
+        if (provider.type == v1::PROVIDER_TYPE_STANDARD) {
+          KS_ASSIGN_OR_RETURN(provider.standard, LoadStandard(deps.store, entry.message));
+          if (deps.kms != nullptr) {
+            deps.kms->Put(provider.standard->config, provider.standard->instance);
+          }
+          providers.emplace(provider.name, std::move(provider));
+          return absl::OkStatus();
+        }
         KS_ASSIGN_OR_RETURN(provider.kdk,
                             deps.store->GetSecret(absl::StrCat(kKdkPrefix, provider.name)));
         KS_ASSIGN_OR_RETURN(const std::string check, crypto::KeyCheckValue(provider.kdk));
@@ -138,6 +153,10 @@ void Providers::Connect(const ProviderUse* use, ProviderListener* listener) {
   state_->listener = listener;
 }
 
+void Providers::OnKmsChecked(std::function<void(const std::string&)> listener) {
+  state_->kms_checked = std::move(listener);
+}
+
 void Providers::Start() {
   state_->reminder.Start([state = state_.get()]() {
     std::vector<std::string> missing;
@@ -166,6 +185,7 @@ const Provider* Providers::Find(absl::string_view name) const { return state_->F
 
 v1::ProviderHealth Providers::State::HealthOf(const Provider& provider) const {
   v1::ProviderHealth health;
+  if (provider.type == v1::PROVIDER_TYPE_STANDARD) return health;  // DescribeStandard
   if (!provider.has_backup) {
     health.set_status(v1::ProviderHealth::STATUS_ERROR);
     health.add_details("It was never backed up: export it and download the bundle.");
@@ -193,17 +213,20 @@ v1::KeyProvider Providers::State::Describe(const Provider& provider) const {
   v1::KeyProvider proto;
   proto.set_name(provider.name);
   proto.set_type(provider.type);
-  v1::NativeProviderInfo* const native = proto.mutable_native_info();
-  native->set_key_id(provider.key_id);
-  native->set_has_backup(provider.has_backup);
-  native->mutable_constraints()->set_tpm_required(provider.tpm_required);
-  native->set_key_check_value(absl::BytesToHexString(provider.key_check_value));
-  native->set_backup_suggested(provider.backup_suggested);
+  if (provider.type == v1::PROVIDER_TYPE_NATIVE) {
+    v1::NativeProviderInfo* const native = proto.mutable_native_info();
+    native->set_key_id(provider.key_id);
+    native->set_has_backup(provider.has_backup);
+    native->mutable_constraints()->set_tpm_required(provider.tpm_required);
+    native->set_key_check_value(absl::BytesToHexString(provider.key_check_value));
+    native->set_backup_suggested(provider.backup_suggested);
+  }
   proto.set_is_default(global_default == provider.name);
   for (const auto& [cluster, name] : cluster_defaults) {
     if (name == provider.name) proto.add_default_for_clusters(cluster);
   }
   *proto.mutable_health() = HealthOf(provider);
+  if (provider.type == v1::PROVIDER_TYPE_STANDARD) DescribeStandard(provider, &proto);
   proto.set_etag(absl::StrCat(provider.etag));
   *proto.mutable_create_time() = timestamps::ToProto(provider.create_time);
   return proto;
@@ -265,7 +288,7 @@ void Providers::ListKmsClusters(const access::Caller&, const v1::ListKmsClusters
     info->set_cluster_id(name);
     info->set_management_type(provider.type == v1::PROVIDER_TYPE_NATIVE ? "nativeProvider"
                                                                         : "vCenter");
-    info->set_has_backup(provider.has_backup);
+    info->set_has_backup(provider.type == v1::PROVIDER_TYPE_NATIVE && provider.has_backup);
     info->set_tpm_required(provider.tpm_required);
     info->set_use_as_default(described.is_default());
     info->set_use_as_entity_default(cluster.empty() ? !described.default_for_clusters().empty()

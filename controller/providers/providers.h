@@ -23,12 +23,21 @@
 #include "controller/access/caller.h"
 #include "controller/alarms/alarms.h"
 #include "controller/events/event_log.h"
+#include "controller/kms/kms_clusters.h"
 #include "controller/options/options.h"
 #include "keysphere/v1/key_providers.pb.h"
 
 namespace keysphere::controller::providers {
 
-// A key provider as the rest of the controller needs it. `kdk` is set for native ones.
+// What only a standard provider has.
+struct StandardParts {
+  kms::KmsConfig config;
+  kms::SharedKey csr_key;  // PEM, of the last request for a certificate; nullptr: none is open
+  int64_t instance = 0;    // another one where the KMS may be another (S152)
+};
+
+// A key provider as the rest of the controller needs it. `kdk` is set for native ones, `standard`
+// for the others, which need no backup here.
 struct Provider {
   std::string name;
   v1::ProviderType type = v1::PROVIDER_TYPE_NATIVE;
@@ -39,6 +48,7 @@ struct Provider {
   bool backup_suggested = false;
   absl::Time create_time;
   crypto::SecretKey kdk;
+  std::shared_ptr<const StandardParts> standard;
   int64_t etag = 0;  // the store's revision of its record
 };
 
@@ -78,6 +88,8 @@ class Providers {
     events::EventLog* events;
     alarms::Alarms* alarms;
     options::Options* options;
+    // Where standard providers' servers are asked; nullptr: this vCenter has none of them.
+    kms::KmsClusters* kms = nullptr;
     std::string vcenter_name;
     std::string version;                 // "8.0.3"; before 7.0.2 no NKP (S22)
     std::vector<std::string> dns_names;  // names under which export works (S3)
@@ -91,6 +103,8 @@ class Providers {
 
   // Both outlive it; set before anything is asked.
   void Connect(const ProviderUse* use, ProviderListener* listener);
+  // Called when the servers of a standard provider were checked because somebody asked.
+  void OnKmsChecked(std::function<void(const std::string&)> listener);
   // Starts the backup reminders (S88).
   void Start();
 
@@ -135,6 +149,21 @@ class Providers {
                         bool complete, status::DoneCallback done);
   void ImportKeyProvider(const access::Caller& caller, const v1::ImportKeyProviderRequest& request,
                          status::Callback<v1::ImportKeyProviderResponse> done);
+
+  // Of standard providers: UNSUPPORTED for a native one.
+  void CheckKmsServers(const access::Caller& caller, const v1::CheckKmsServersRequest& request,
+                       status::Callback<v1::KeyProvider> done);
+  void RetrieveKmsServerCertificate(
+      const access::Caller& caller, const v1::RetrieveKmsServerCertificateRequest& request,
+      status::Callback<v1::RetrieveKmsServerCertificateResponse> done);
+  void TrustKmsServer(const access::Caller& caller, const v1::TrustKmsServerRequest& request,
+                      status::Callback<v1::KeyProvider> done);
+  void GenerateKmsClientCsr(const access::Caller& caller,
+                            const v1::GenerateKmsClientCsrRequest& request,
+                            status::Callback<v1::GenerateKmsClientCsrResponse> done);
+  void SetKmsClientCertificate(const access::Caller& caller,
+                               const v1::SetKmsClientCertificateRequest& request,
+                               status::Callback<v1::KeyProvider> done);
 
  private:
   struct State;

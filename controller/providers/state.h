@@ -10,11 +10,15 @@
 #include "controller/providers/backup_reminder.h"
 #include "controller/providers/export_tickets.h"
 #include "controller/providers/providers.h"
+#include "controller/providers/records.pb.h"
 
 namespace keysphere::controller::providers {
 
 constexpr char kProviderPrefix[] = "provider/";
 constexpr char kKdkPrefix[] = "provider-kdk/";
+constexpr char kPasswordPrefix[] = "provider-password/";
+constexpr char kClientKeyPrefix[] = "provider-client-key/";
+constexpr char kCsrKeyPrefix[] = "provider-csr-key/";
 constexpr char kGlobalDefaultKey[] = "default/global";
 constexpr char kClusterDefaultPrefix[] = "default/cluster/";
 
@@ -28,6 +32,20 @@ void PutRecord(store::Transaction* transaction, const Provider& provider);
 Provider WithoutKey(const Provider& provider);
 // Overwrites a secret field of a request.
 void Wipe(const std::string& field);
+// "Native key provider" or "Standard key provider", as events begin.
+absl::string_view KindOf(const Provider& provider);
+
+// ---- Standard providers (standard.cc) ----
+
+// From its record and the store's secrets.
+absl::StatusOr<std::shared_ptr<const StandardParts>> LoadStandard(store::Store* store,
+                                                                  const ProviderRecord& record);
+void PutStandard(const StandardParts& parts, ProviderRecord* record);
+// The secrets that `parts` have, and not those that only `former` (may be nullptr) had.
+absl::Status PutStandardSecrets(const StandardParts& parts, const StandardParts* former,
+                                store::Transaction* transaction);
+// Deletes the secrets of a provider that goes.
+void DeleteStandardSecrets(const StandardParts& parts, store::Transaction* transaction);
 
 struct Providers::State {
   explicit State(Deps deps_in)
@@ -39,6 +57,7 @@ struct Providers::State {
   const Deps deps;
   const ProviderUse* use = nullptr;
   ProviderListener* listener = nullptr;
+  std::function<void(const std::string&)> kms_checked;
   std::map<std::string, Provider, std::less<>> providers;
   std::string global_default;
   std::map<std::string, std::string, std::less<>> cluster_defaults;
@@ -65,6 +84,20 @@ struct Providers::State {
   void Add(const std::string& user, std::shared_ptr<Provider> provider, bool imported,
            status::Callback<v1::KeyProvider> done);
   void Added(const std::string& user, bool imported, Provider provider);
+  void CreateStandard(const std::string& user, const v1::CreateKeyProviderRequest& request,
+                      status::Callback<v1::KeyProvider> done);
+  // Changes a standard provider: `edit` changes a copy of its parts, or refuses. `done` when it is
+  // durable and its servers are asked with what it is now.
+  using Edit = absl::AnyInvocable<absl::Status(StandardParts*)>;
+  void ChangeStandard(const std::string& name, const std::string& etag, Edit edit,
+                      status::Callback<v1::KeyProvider> done);
+  // NOT_FOUND; UNSUPPORTED for a native one.
+  absl::StatusOr<const Provider*> FindStandard(absl::string_view name) const;
+  // From now on its servers are asked with this; they are checked at once.
+  void Connect(const Provider& provider);
+  void DescribeStandard(const Provider& provider, v1::KeyProvider* proto) const;
+  void UpdateStandard(const v1::UpdateKeyProviderRequest& request,
+                      status::Callback<v1::KeyProvider> done);
   // The bundle that is going to the user was read in full.
   void BackedUp(const std::string& user, const std::string& name, const std::string& key_id,
                 status::DoneCallback done);

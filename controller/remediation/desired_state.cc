@@ -1,7 +1,6 @@
 #include "controller/remediation/desired_state.h"
 
 #include "absl/strings/str_cat.h"
-#include "common/keyset/keyset.h"
 #include "common/status/status.h"
 #include "controller/version/version.h"
 
@@ -56,7 +55,9 @@ host::v1::KeyEntry EntryOf(const providers::Provider& provider) {
   return entry;
 }
 
-std::string DesiredState::Digest() const { return keyset::Digest(entries, cluster); }
+std::string DesiredState::Digest(const keyset::CachedKeysDigest& cached) const {
+  return keyset::Digest(entries, cluster, cached);
+}
 
 DesiredState Desire(const HostFacts& host,
                     const std::vector<const providers::Provider*>& providers) {
@@ -64,6 +65,10 @@ DesiredState Desire(const HostFacts& host,
   desired.cluster = host.cluster;
   for (const providers::Provider* provider : providers) {
     const absl::Status entitled = Entitlement(host, *provider);
+    if (entitled.ok() && provider->type == v1::PROVIDER_TYPE_STANDARD) {
+      desired.standard.push_back(provider->name);
+      continue;
+    }
     if (entitled.ok()) {
       desired.entries.push_back(EntryOf(*provider));
       continue;

@@ -6,6 +6,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
+#include "common/keyset/keyset.h"
 #include "controller/providers/providers.h"
 #include "keysphere/host/v1/host_management.pb.h"
 #include "keysphere/v1/errors.pb.h"
@@ -30,12 +31,14 @@ host::v1::KeyEntry EntryOf(const providers::Provider& provider);
 
 // What a host should hold of a vCenter's providers.
 struct DesiredState {
-  std::vector<host::v1::KeyEntry> entries;           // by provider name
-  std::vector<host::v1::WithheldProvider> withheld;  // and why
+  std::vector<host::v1::KeyEntry> entries;           // of native providers, by name
+  std::vector<std::string> standard;                 // standard providers, by name
+  std::vector<host::v1::WithheldProvider> withheld;  // of either kind, and why
   std::string cluster;
 
-  // As the host computes it over what it holds.
-  std::string Digest() const;
+  // As the host computes it over what it holds, and `cached` of standard providers.
+  std::string Digest(
+      const keyset::CachedKeysDigest& cached = keyset::CachedKeysDigest()) const;
 };
 DesiredState Desire(const HostFacts& host,
                     const std::vector<const providers::Provider*>& providers);

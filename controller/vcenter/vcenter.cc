@@ -20,7 +20,14 @@ absl::StatusOr<std::unique_ptr<VCenter>> VCenter::Create(Options options, Deps d
   v.host_watcher_ =
       std::make_unique<alarms::HostWatcher>(v.events_.get(), v.alarms_.get(), v.inventory_.get());
 
+  kms::KmsCluster::Deps kms_deps;
+  kms_deps.strand = strand;
+  kms_deps.clock = deps.clock;
+  kms_deps.factory = deps.key_servers;
+  kms_deps.version = options.version;
+  v.kms_ = std::make_unique<kms::KmsClusters>(std::move(kms_deps));
   providers::Providers::Deps provider_deps;
+  if (deps.key_servers != nullptr) provider_deps.kms = v.kms_.get();
   provider_deps.store = deps.store;
   provider_deps.strand = strand;
   provider_deps.clock = deps.clock;
@@ -43,7 +50,12 @@ absl::StatusOr<std::unique_ptr<VCenter>> VCenter::Create(Options options, Deps d
   host_deps.providers = v.providers_.get();
   host_deps.links = deps.links;
   host_deps.observer = v.host_watcher_.get();
+  host_deps.kms = v.kms_.get();
+  v.needs_ = std::make_unique<hosts::NeededKeys>();
+  host_deps.needs = v.needs_.get();
   v.hosts_ = std::make_unique<hosts::Hosts>(host_deps);
+  v.needs_->OnAdded(
+      [hosts = v.hosts_.get()](const std::string& cluster) { hosts->OnKeyNeeded(cluster); });
   v.providers_->Connect(v.hosts_.get(), v.hosts_.get());
   v.inventory_->SetDefaults(
       [providers = v.providers_.get()](absl::string_view cluster) {
@@ -59,25 +71,42 @@ absl::StatusOr<std::unique_ptr<VCenter>> VCenter::Create(Options options, Deps d
 
   v.remediator_ = std::make_unique<remediation::Remediator>(
       remediation::Remediator::Deps{strand, deps.clock, v.options_.get(), v.hosts_.get()});
-  v.readiness_ = std::make_unique<encryption::HostReadiness>(v.access_.get(), v.providers_.get(),
-                                                             v.hosts_.get(), deps.random);
-  v.host_encryption_ = std::make_unique<encryption::HostEncryption>(
-      v.access_.get(), v.hosts_.get(), v.readiness_.get(), v.events_.get(), v.alarms_.get(),
-      v.options_.get());
-  v.host_watcher_->OnKeyLost([encryption = v.host_encryption_.get()](const std::string& host) {
-    encryption->RestoreHostKey(host);
+  v.keys_ = std::make_unique<encryption::KeyMaker>(v.kms_.get(), v.needs_.get(), v.hosts_.get(),
+                                                   deps.random);
+  v.readiness_ = std::make_unique<encryption::HostReadiness>(
+      v.access_.get(), v.providers_.get(), v.hosts_.get(), v.needs_.get(), v.keys_.get());
+  encryption::HostEncryption::Deps mode_deps;
+  mode_deps.access = v.access_.get();
+  mode_deps.hosts = v.hosts_.get();
+  mode_deps.needs = v.needs_.get();
+  mode_deps.readiness = v.readiness_.get();
+  mode_deps.keys = v.keys_.get();
+  mode_deps.events = v.events_.get();
+  mode_deps.alarms = v.alarms_.get();
+  mode_deps.options = v.options_.get();
+  v.host_encryption_ = std::make_unique<encryption::HostEncryption>(mode_deps);
+  v.host_watcher_->OnKeyLost([encryption = v.host_encryption_.get()](
+                                 const std::string& host, absl::AnyInvocable<void()> done) {
+    encryption->RestoreHostKey(host, std::move(done));
+  });
+  v.host_watcher_->SetRestorable([keys = v.keys_.get()](const v1::CryptoKeyId& key) {
+    return keys->IsStandard(key.provider_id());
   });
   encryption::VmEncryption::Deps vm_deps;
   vm_deps.access = v.access_.get();
   vm_deps.hosts = v.hosts_.get();
   vm_deps.providers = v.providers_.get();
   vm_deps.readiness = v.readiness_.get();
+  vm_deps.keys = v.keys_.get();
+  vm_deps.kms = v.kms_.get();
+  vm_deps.needs = v.needs_.get();
   vm_deps.events = v.events_.get();
   vm_deps.tasks = v.tasks_.get();
   vm_deps.edition = options.edition;
   v.vm_encryption_ = std::make_unique<encryption::VmEncryption>(vm_deps);
   v.vms_ = std::make_unique<vms::Vms>(v.access_.get(), v.hosts_.get(), v.providers_.get(),
-                                      v.readiness_.get(), v.events_.get());
+                                      v.readiness_.get(), v.keys_.get(), v.needs_.get(),
+                                      v.events_.get());
   AboutVCenter::Facts facts{options.name, options.version, options.dns_names, deps.random->Uuid(),
                             options.process_figures};
   v.about_ = std::make_unique<AboutVCenter>(std::move(facts), deps.clock, v.hosts_.get(),

@@ -19,11 +19,15 @@
 #include "controller/alarms/host_watcher.h"
 #include "controller/encryption/host_encryption.h"
 #include "controller/encryption/host_readiness.h"
+#include "controller/encryption/key_maker.h"
 #include "controller/encryption/vm_encryption.h"
 #include "controller/events/event_log.h"
 #include "controller/hosts/host_link.h"
 #include "controller/hosts/hosts.h"
+#include "controller/hosts/needed_keys.h"
 #include "controller/inventory/inventory.h"
+#include "controller/kms/key_server_factory.h"
+#include "controller/kms/kms_clusters.h"
 #include "controller/options/options.h"
 #include "controller/providers/providers.h"
 #include "controller/remediation/remediator.h"
@@ -57,6 +61,7 @@ class VCenter {
     clock::Clock* clock;
     random::Random* random;
     hosts::HostLinkFactory* links;
+    kms::KeyServerFactory* key_servers = nullptr;  // none: it has no standard providers
   };
 
   // Reads the state from the store. STORE_CORRUPT and the store's errors.
@@ -109,9 +114,12 @@ class VCenter {
   std::unique_ptr<requests::RequestLog> requests_;
   std::unique_ptr<inventory::Inventory> inventory_;
   std::unique_ptr<alarms::HostWatcher> host_watcher_;
+  std::unique_ptr<kms::KmsClusters> kms_;
   std::unique_ptr<providers::Providers> providers_;
+  std::unique_ptr<hosts::NeededKeys> needs_;
   std::unique_ptr<hosts::Hosts> hosts_;
   std::unique_ptr<remediation::Remediator> remediator_;
+  std::unique_ptr<encryption::KeyMaker> keys_;
   std::unique_ptr<encryption::HostReadiness> readiness_;
   std::unique_ptr<encryption::HostEncryption> host_encryption_;
   std::unique_ptr<encryption::VmEncryption> vm_encryption_;

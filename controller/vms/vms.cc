@@ -53,6 +53,36 @@ void Vms::BringKeys(Session host, absl::AnyInvocable<void()> then) {
              [then = std::move(then)](absl::StatusOr<hosts::SyncResult>) mutable { then(); });
 }
 
+void Vms::BringKeysFor(Session host, const v1::Vm& vm, absl::AnyInvocable<void()> then) {
+  BringKeys(host, [host, keys = needs_->KeysOf(vm), then = std::move(then)]() mutable {
+    host->BringStandard(keys, [then = std::move(then)](const absl::Status&) mutable { then(); });
+  });
+}
+
+void Vms::BringAndJudge(Session host, v1::Vm vm, status::Callback<v1::Vm> done) {
+  std::vector<hosts::KeyNamePtr> lacking;
+  for (const hosts::KeyNamePtr key : needs_->KeysOf(vm)) {
+    if (keys_->IsStandard(key->provider) && !host->Caches(key)) lacking.push_back(key);
+  }
+  const bool was_locked = vm.lock_state() == v1::LOCK_STATE_LOCKED;
+  if (lacking.empty() && !was_locked) return done(std::move(vm));
+  host->BringStandard(lacking, [this, host, was_locked, vm = std::move(vm),
+                                done = std::move(done)](const absl::Status&) mutable {
+    const hosts::KeyNamePtr home = needs_->Name(vm.key_id());
+    const auto now = [host, vm]() {
+      const auto it = host->vms().find(vm.name());
+      return it == host->vms().end() ? vm : it->second.vm();
+    };
+    const bool can_be_judged = was_locked && home != nullptr && host->Caches(home);
+    if (!can_be_judged || !host->connected()) return done(now());
+    host->link()->UnlockHostVm(
+        ForHost<host::v1::UnlockHostVmRequest>(*host, vm.name()),
+        Taking(host, [now, done = std::move(done)](const absl::StatusOr<v1::Vm>& judged) mutable {
+          done(judged.ok() ? *judged : now());
+        }));
+  });
+}
+
 absl::Status Vms::Enrich(const HostSession& host, const v1::Vm& vm,
                          const absl::Status& refused) const {
   const v1::Reason reason = status::ReasonOf(refused);
@@ -87,7 +117,11 @@ void Vms::RegisterVm(const access::Caller& caller, const v1::RegisterVmRequest& 
             events_->Append(std::move(event));
           }
           if (!vm.ok()) return done(std::move(vm));
-          EnableFor(caller, host, *std::move(vm), std::move(done));
+          EnableFor(caller, host, *std::move(vm),
+                    [this, host, done = std::move(done)](absl::StatusOr<v1::Vm> enabled) mutable {
+                      if (!enabled.ok()) return done(std::move(enabled));
+                      BringAndJudge(host, *std::move(enabled), std::move(done));
+                    });
         }));
   });
 }
@@ -195,7 +229,15 @@ void Vms::PowerOnVm(const access::Caller& caller, const v1::PowerOnVmRequest& re
         }));
   };
   if (vm.key_id().key_id().empty()) return power_on();
-  BringKeys(host, std::move(power_on));
+  const bool enable = keys_->IsStandard(vm.key_id().provider_id()) && !host->safe() &&
+                      access_->Has(caller, access::kRegisterHost);
+  if (!enable) return BringKeysFor(host, vm, std::move(power_on));
+  // A host that is not safe takes no key of a standard provider: it is enabled first (S151).
+  readiness_->EnsureReady(
+      caller, host, vm.key_id().provider_id(),
+      [this, host, vm, power_on = std::move(power_on)](const absl::Status&) mutable {
+        BringKeysFor(host, vm, std::move(power_on));
+      });
 }
 
 void Vms::PowerOffVm(const access::Caller& caller, const v1::PowerOffVmRequest& request,
@@ -241,10 +283,13 @@ void Vms::UnlockVm(const access::Caller& caller, const v1::UnlockVmRequest& requ
   if (provider.empty() || !readiness_->Knows(provider)) return judge(absl::OkStatus());
   // An entitlement that is missing need not matter: the host may still hold the key until the next
   // pass. A collision does matter (S141).
-  readiness_->EnsureKey(host, provider, [judge = std::move(judge)](absl::Status has_key) mutable {
-    const bool collides = status::ReasonOf(has_key) == v1::REASON_KEY_MISMATCH;
-    judge(collides ? has_key : absl::OkStatus());
-  });
+  readiness_->EnsureKey(
+      host, provider, [this, host, vm, judge = std::move(judge)](absl::Status has_key) mutable {
+        if (status::ReasonOf(has_key) == v1::REASON_KEY_MISMATCH) return judge(has_key);
+        host->BringStandard(
+            needs_->KeysOf(vm),
+            [judge = std::move(judge)](const absl::Status&) mutable { judge(absl::OkStatus()); });
+      });
 }
 
 void Vms::ExplainVm(const access::Caller&, const v1::ExplainVmRequest& request,

@@ -8,6 +8,7 @@
 #include "controller/access/access.h"
 #include "controller/access/caller.h"
 #include "controller/encryption/host_readiness.h"
+#include "controller/encryption/key_maker.h"
 #include "controller/events/event_log.h"
 #include "controller/hosts/hosts.h"
 #include "controller/providers/providers.h"
@@ -21,11 +22,14 @@ namespace keysphere::controller::vms {
 class Vms {
  public:
   Vms(access::Access* access, hosts::Hosts* hosts, providers::Providers* providers,
-      encryption::HostReadiness* readiness, events::EventLog* events)
+      encryption::HostReadiness* readiness, encryption::KeyMaker* keys, hosts::NeededKeys* needs,
+      events::EventLog* events)
       : access_(access),
         hosts_(hosts),
         providers_(providers),
         readiness_(readiness),
+        keys_(keys),
+        needs_(needs),
         events_(events) {}
 
   void RegisterVm(const access::Caller& caller, const v1::RegisterVmRequest& request,
@@ -63,6 +67,11 @@ class Vms {
                  status::Callback<v1::Vm> done);
   // Brings what the host lacks; what it may not have shows when the host does the work.
   void BringKeys(Session host, absl::AnyInvocable<void()> then);
+  // The same with the VM's keys of standard providers.
+  void BringKeysFor(Session host, const v1::Vm& vm, absl::AnyInvocable<void()> then);
+  // The host has told which keys the VM's files name: those of standard providers that it lacks are
+  // brought, and the VM is judged again.
+  void BringAndJudge(Session host, v1::Vm vm, status::Callback<v1::Vm> done);
   // What the host said, with what this vCenter knows of the cause (S154).
   absl::Status Enrich(const hosts::HostSession& host, const v1::Vm& vm,
                       const absl::Status& refused) const;
@@ -71,6 +80,8 @@ class Vms {
   hosts::Hosts* const hosts_;
   providers::Providers* const providers_;
   encryption::HostReadiness* const readiness_;
+  encryption::KeyMaker* const keys_;
+  hosts::NeededKeys* const needs_;
   events::EventLog* const events_;
 };
 

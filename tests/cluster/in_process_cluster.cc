@@ -41,9 +41,23 @@ VCenterNode& InProcessCluster::AddVCenter(VCenterNode::Settings settings) {
   const std::string name = settings.name;
   auto node = std::make_unique<VCenterNode>(
       &executor_, std::move(settings), [this](const std::string& host) { return FindHost(host); },
+      [this](const std::string& address) { return FindKeyServer(address); },
       random::SeededRandom::DeriveSeed(seed_, absl::StrCat("controller/", name)));
   EXPECT_TRUE(node->Start().ok());
   return *(vcenters_[name] = std::move(node));
+}
+
+FakeKms& InProcessCluster::AddKms(const std::string& name, size_t nodes) {
+  auto kms = std::make_unique<FakeKms>(
+      &executor_, name, nodes, random::SeededRandom::DeriveSeed(seed_, absl::StrCat("kms/", name)));
+  return *(kms_[name] = std::move(kms));
+}
+
+FakeKms::Node* InProcessCluster::FindKeyServer(const std::string& address) {
+  for (const auto& [name, kms] : kms_) {
+    if (FakeKms::Node* const node = kms->Find(address); node != nullptr) return node;
+  }
+  return nullptr;
 }
 
 HostNode& InProcessCluster::AddHost(HostNode::Settings settings) {

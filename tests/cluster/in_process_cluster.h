@@ -8,6 +8,7 @@
 
 #include "absl/time/time.h"
 #include "common/executor/simulated_executor.h"
+#include "tests/cluster/fake_kms.h"
 #include "tests/cluster/host_node.h"
 #include "tests/cluster/vcenter_node.h"
 
@@ -39,6 +40,9 @@ class InProcessCluster {
     settings.tpm = tpm;
     return AddHost(settings);
   }
+  // Up; its addresses are "NAME-1:5696" and so on.
+  FakeKms& AddKms(const std::string& name, size_t nodes = 2);
+  FakeKms::Node* FindKeyServer(const std::string& address);
   HostNode* FindHost(const std::string& name) {
     const auto it = hosts_.find(name);
     return it == hosts_.end() ? nullptr : it->second.get();
@@ -53,6 +57,7 @@ class InProcessCluster {
   const uint64_t seed_;
   const std::string root_;
   executor::SimulatedExecutor executor_;
+  std::map<std::string, std::unique_ptr<FakeKms>> kms_;
   std::map<std::string, std::unique_ptr<HostNode>> hosts_;
   std::map<std::string, std::unique_ptr<VCenterNode>> vcenters_;
 };

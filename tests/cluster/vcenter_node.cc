@@ -33,10 +33,11 @@ VCenterNode::Run::Run(VCenterNode* node)
     : executor(node->executor_, life), clock(node->executor_, life), store(&node->store_, life) {}
 
 VCenterNode::VCenterNode(executor::SimulatedExecutor* executor, Settings settings,
-                         FindHost find_host, uint64_t seed)
+                         FindHost find_host, FindKeyServer find_key_server, uint64_t seed)
     : executor_(executor),
       settings_(std::move(settings)),
       find_host_(std::move(find_host)),
+      find_key_server_(std::move(find_key_server)),
       store_(executor),
       random_(seed) {
   caller.user = "administrator";
@@ -58,7 +59,7 @@ absl::Status VCenterNode::Start() {
   options.administrators = {"administrator"};
   options.edition = settings_.edition;
   options.bundle_iterations = 1000;  // 0.4 ms
-  VCenter::Deps deps{&run.store, &run.executor, &run.clock, &random_, this};
+  VCenter::Deps deps{&run.store, &run.executor, &run.clock, &random_, this, this};
   KS_ASSIGN_OR_RETURN(vcenter_, VCenter::Create(std::move(options), deps));
   OnStrand([](VCenter& vcenter) { vcenter.Start(); });
   return absl::OkStatus();
@@ -96,6 +97,53 @@ absl::StatusOr<std::unique_ptr<controller::hosts::HostLink>> VCenterNode::Connec
   return host->wire().Connect(settings_.name, runs_.back()->life);
 }
 
+namespace {
+
+// A node, as one vCenter reaches it.
+class KeyServerLink : public kmip::client::KeyServer {
+ public:
+  explicit KeyServerLink(FakeKms::Node* node) : node_(node) {}
+
+  void CheckHealth(absl::Duration timeout, status::Callback<kmip::client::Health> done) override {
+    node_->CheckHealth(timeout, std::move(done));
+  }
+  void CreateKey(absl::Duration timeout, status::Callback<std::string> done) override {
+    node_->CreateKey(timeout, std::move(done));
+  }
+  void AddAttributes(std::string uid, std::vector<kmip::client::TextAttribute> attributes,
+                     absl::Duration timeout, status::DoneCallback done) override {
+    node_->AddAttributes(std::move(uid), std::move(attributes), timeout, std::move(done));
+  }
+  void GetKeys(std::vector<std::string> uids, absl::Duration timeout,
+               status::Callback<Keys> done) override {
+    node_->GetKeys(std::move(uids), timeout, std::move(done));
+  }
+  void Activate(std::string uid, absl::Duration timeout, status::DoneCallback done) override {
+    node_->Activate(std::move(uid), timeout, std::move(done));
+  }
+  void GetStates(std::vector<std::string> uids, absl::Duration timeout,
+                 status::Callback<States> done) override {
+    node_->GetStates(std::move(uids), timeout, std::move(done));
+  }
+  absl::optional<kmip::client::ServerCertificate> LastCertificate() override {
+    return node_->LastCertificate();
+  }
+
+ private:
+  FakeKms::Node* const node_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<kmip::client::KeyServer>> VCenterNode::Connect(
+    const controller::kms::KmsConfig& /*config*/, const v1::KmsServer& server) {
+  FakeKms::Node* const node = find_key_server_(server.address());
+  if (node == nullptr) {
+    return status::Error(v1::REASON_KMS_UNREACHABLE, "no such key server");
+  }
+  return std::unique_ptr<kmip::client::KeyServer>(std::make_unique<KeyServerLink>(node));
+}
+
 absl::Status VCenterNode::Authorize(const std::string& user, const std::string& method) {
   return vcenter_->access().AuthorizeMethod({user, caller.authority},
                                             absl::StrCat("/keysphere.v1.", method));
@@ -120,6 +168,16 @@ absl::StatusOr<v1::KeyProvider> VCenterNode::CreateNkp(const std::string& name, 
   v1::CreateKeyProviderRequest request;
   request.set_name(name);
   if (tpm_required) request.mutable_constraints()->set_tpm_required(true);
+  return Call(&VCenter::providers, &Providers::CreateKeyProvider, request);
+}
+
+absl::StatusOr<v1::KeyProvider> VCenterNode::CreateSkp(const std::string& name,
+                                                       const FakeKms& kms) {
+  v1::CreateKeyProviderRequest request;
+  request.set_name(name);
+  for (const std::string& address : kms.addresses()) {
+    request.mutable_standard()->add_servers()->set_address(address);
+  }
   return Call(&VCenter::providers, &Providers::CreateKeyProvider, request);
 }
 
@@ -214,6 +272,13 @@ v1::Host VCenterNode::Host(const std::string& name) {
   return host.ok() ? *host : v1::Host();
 }
 
+int64_t VCenterNode::Cached(const std::string& host, const std::string& provider) {
+  for (const v1::HeldStandardKeys& held : Host(host).held_standard_keys()) {
+    if (held.provider() == provider) return held.keys();
+  }
+  return 0;
+}
+
 bool VCenterNode::Holds(const std::string& host, const std::string& provider) {
   const v1::Host described = Host(host);
   for (const v1::HeldProvider& held : described.held_providers()) {
@@ -251,6 +316,16 @@ absl::Status VCenterNode::DecryptVm(const std::string& vm) {
   v1::DecryptVmRequest request;
   request.set_vm(vm);
   return Await(Call(&VCenter::vm_encryption, &VmEncryption::DecryptVm, request));
+}
+
+absl::Status VCenterNode::RekeyVm(const std::string& vm, const std::string& provider, bool deep,
+                                  bool skip_hard_disks) {
+  v1::RekeyVmRequest request;
+  request.set_vm(vm);
+  request.set_depth(deep ? v1::REKEY_DEPTH_DEEP : v1::REKEY_DEPTH_SHALLOW);
+  request.mutable_crypto()->mutable_key()->set_provider_id(provider);
+  request.mutable_crypto()->set_skip_hard_disks(skip_hard_disks);
+  return Await(Call(&VCenter::vm_encryption, &VmEncryption::RekeyVm, request));
 }
 
 absl::Status VCenterNode::AddVtpm(const std::string& vm, bool encrypt) {

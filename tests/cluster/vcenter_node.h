@@ -17,6 +17,7 @@
 #include "common/random/random.h"
 #include "common/store/memory_store.h"
 #include "controller/vcenter/vcenter.h"
+#include "tests/cluster/fake_kms.h"
 #include "tests/cluster/host_node.h"
 #include "tests/cluster/life.h"
 
@@ -25,7 +26,8 @@ namespace keysphere::tests {
 // One vCenter of a simulated cluster, over a store that outlives it. Its methods ask as `user`,
 // under the vCenter's own name, and run the executor until the answer is there and nothing is left
 // to do at that instant.
-class VCenterNode : public controller::hosts::HostLinkFactory {
+class VCenterNode : public controller::hosts::HostLinkFactory,
+                    public controller::kms::KeyServerFactory {
  public:
   struct Settings {
     std::string name;
@@ -33,11 +35,12 @@ class VCenterNode : public controller::hosts::HostLinkFactory {
     controller::encryption::Edition edition = controller::encryption::Edition::kEnterprisePlus;
   };
   using FindHost = std::function<HostNode*(const std::string&)>;
+  using FindKeyServer = std::function<FakeKms::Node*(const std::string& address)>;
   using VCenter = controller::vcenter::VCenter;
   using Caller = controller::access::Caller;
 
   VCenterNode(executor::SimulatedExecutor* executor, Settings settings, FindHost find_host,
-              uint64_t seed);
+              FindKeyServer find_key_server, uint64_t seed);
   ~VCenterNode() override;
 
   absl::Status Start();
@@ -83,6 +86,8 @@ class VCenterNode : public controller::hosts::HostLinkFactory {
 
   // Providers.
   absl::StatusOr<v1::KeyProvider> CreateNkp(const std::string& name, bool tpm_required = false);
+  // A standard one, with all nodes of the KMS.
+  absl::StatusOr<v1::KeyProvider> CreateSkp(const std::string& name, const FakeKms& kms);
   // Export and download; the bundle (of few iterations).
   absl::StatusOr<std::string> BackUp(const std::string& name, const std::string& password = "");
   // Created and backed up.
@@ -102,6 +107,8 @@ class VCenterNode : public controller::hosts::HostLinkFactory {
   absl::Status RemoveHost(const std::string& host);
   v1::Host Host(const std::string& name);
   bool Holds(const std::string& host, const std::string& provider);
+  // How many keys of a standard provider the host caches, as far as this vCenter knows.
+  int64_t Cached(const std::string& host, const std::string& provider);
 
   // One VM, with one disk of 64 KiB, on `host`.
   absl::Status CreateVm(const std::string& host, const std::string& vm);
@@ -110,6 +117,9 @@ class VCenterNode : public controller::hosts::HostLinkFactory {
                                  const std::string& provider = "");
   absl::Status EncryptVm(const std::string& vm, const std::string& provider = "");
   absl::Status DecryptVm(const std::string& vm);
+  // No provider named: the default.
+  absl::Status RekeyVm(const std::string& vm, const std::string& provider = "", bool deep = false,
+                       bool skip_hard_disks = false);
   // Encrypts the home with it, with the default.
   absl::Status AddVtpm(const std::string& vm, bool encrypt = true);
   absl::StatusOr<v1::Vm> Register(const std::string& host, const std::string& vm);
@@ -141,6 +151,9 @@ class VCenterNode : public controller::hosts::HostLinkFactory {
   // HostLinkFactory: the address does not matter.
   absl::StatusOr<std::unique_ptr<controller::hosts::HostLink>> Connect(
       absl::string_view name, absl::string_view address) override;
+  // KeyServerFactory: a way to a node of a FakeKms.
+  absl::StatusOr<std::unique_ptr<kmip::client::KeyServer>> Connect(
+      const controller::kms::KmsConfig& config, const v1::KmsServer& server) override;
 
  private:
   void Destroy();
@@ -148,6 +161,7 @@ class VCenterNode : public controller::hosts::HostLinkFactory {
   executor::SimulatedExecutor* const executor_;
   Settings settings_;
   const FindHost find_host_;
+  const FindKeyServer find_key_server_;
   store::MemoryStore store_;
   random::SeededRandom random_;
   // Of one run. They stay: what the run left behind may still name them.
