@@ -24,6 +24,9 @@ namespace keysphere::controller::alarms {
 inline constexpr char kVmLocked[] = "Virtual Machine Locked Alarm";
 inline constexpr char kHostRequiresEncryption[] = "Host Requires Encryption Mode Enabled Alarm";
 inline constexpr char kNotBackedUp[] = "Key Provider Not Backed Up Alarm";
+inline constexpr char kKmsUnreachable[] = "Key Management Server Health Status Alarm";
+inline constexpr char kKmsServerCertificate[] = "KMS Server Certificate Status";
+inline constexpr char kKmsClientCertificate[] = "KMS Client Certificate Status";
 inline constexpr char kKeyCollision[] = "Key Provider Collision Alarm";
 
 // What needs attention, durable; one alarm a name and object. Lives on the controller's strand.

@@ -41,6 +41,11 @@ inline constexpr char kNotBackedUpAfterUpdate[] = "com.vmware.vc.kms.crypto.NotB
 inline constexpr char kKeyCollision[] = "com.vmware.vc.kms.crypto.KeyCollision";
 inline constexpr char kProviderCreated[] = "com.vmware.vc.kms.crypto.ProviderCreated";
 inline constexpr char kProviderDeleted[] = "com.vmware.vc.kms.crypto.ProviderDeleted";
+inline constexpr char kKmsUnreachable[] = "com.vmware.vc.kms.crypto.Unreachable";
+inline constexpr char kKmsServerCertificateExpiration[] =
+    "com.vmware.vc.kms.crypto.KMSServerCertExpirationEvent";
+inline constexpr char kKmsClientCertificateExpiration[] =
+    "com.vmware.vc.kms.crypto.KMSClientCertExpirationEvent";
 inline constexpr char kDefaultChanged[] = "com.vmware.vc.kms.crypto.DefaultChanged";
 inline constexpr char kHostConnected[] = "vim.event.HostConnectedEvent";
 inline constexpr char kHostConnectionLost[] = "vim.event.HostConnectionLostEvent";

@@ -199,22 +199,24 @@ void HostSession::RunStandardStage() {
 
 void HostSession::RunStandardSync(bool retried) {
   const remediation::DesiredState desired = Desired();
-  const bool ends_first_sync = !first_sync_done_ && stage_.ended;
+  bool ends_first_sync = !first_sync_done_ && stage_.ended;
   if (!standard_.HasReady() && standard_.Told() && !ends_first_sync) {
     return FinishSync(SyncResult());
   }
   host::v1::ApplyKeysRequest request;
   request.set_epoch(epoch_);
   request.set_cluster(desired.cluster);
-  request.set_first_sync(ends_first_sync);
   absl::StatusOr<StandardKeys::Sent> sent =
       standard_.Fill(StandardTarget(), /*removal=*/false, &request);
   if (!sent.ok()) return FinishSync(sent.status());
+  const bool more = standard_.HasReady();
+  ends_first_sync = ends_first_sync && !more;
+  request.set_first_sync(ends_first_sync);
   request.set_generation(NextGeneration());
   link_->ApplyKeys(
       std::move(request),
       OnStrand<host::v1::ApplyKeysResponse>(
-          [self = shared_from_this(), retried, ends_first_sync,
+          [self = shared_from_this(), retried, more, ends_first_sync,
            sent = *std::move(sent)](absl::StatusOr<host::v1::ApplyKeysResponse> answer) mutable {
             if (self->closed_) return;
             if (!answer.ok()) {

@@ -103,9 +103,8 @@ void StandardKeys::NoteCached(KeyNamePtr key, const std::string& check_value) {
 }
 
 bool StandardKeys::HasForeign() const {
-  return std::any_of(counts_.begin(), counts_.end(), [this](const auto& entry) {
-    return std::find(providers_.begin(), providers_.end(), entry.first) == providers_.end();
-  });
+  return std::any_of(counts_.begin(), counts_.end(),
+                     [this](const auto& entry) { return !MayHold(entry.first); });
 }
 
 // ---- What it lacks ----
@@ -214,6 +213,16 @@ void StandardKeys::MissingOnKms(KeyNamePtr key) {
 
 // ---- Messages ----
 
+bool StandardKeys::MayHold(absl::string_view provider) const {
+  return std::find(providers_.begin(), providers_.end(), provider) != providers_.end();
+}
+
+bool StandardKeys::HasReady() const {
+  return std::any_of(ready_.begin(), ready_.end(), [this](const auto& entry) {
+    return MayHold(entry.first->provider) && !Caches(entry.first);
+  });
+}
+
 std::vector<host::v1::StandardProviderState> StandardKeys::States() {
   Read();
   std::vector<host::v1::StandardProviderState> states;
@@ -251,8 +260,11 @@ absl::StatusOr<StandardKeys::Sent> StandardKeys::Fill(const Target& target, bool
     *request->add_standard_providers() = state;
   }
   std::map<std::string, std::vector<KeyNamePtr>> by_provider;
+  size_t count = 0;
   for (const auto& [key, fetched] : ready_) {
-    if (removal || !Caches(key)) by_provider[key->provider].push_back(key);
+    if (!MayHold(key->provider) || (!removal && Caches(key)) || count == kMaxKeys) continue;
+    by_provider[key->provider].push_back(key);
+    ++count;
   }
   for (const auto& [provider, keys] : by_provider) {
     host::v1::SealedStandardKeys* const message = request->add_standard_keys();
@@ -284,8 +296,16 @@ void StandardKeys::Applied(const Sent& sent, const host::v1::ApplyKeysResponse& 
     refused = refused || (one.entry().type() == v1::PROVIDER_TYPE_STANDARD &&
                           one.reason() == v1::REASON_HOST_NOT_SAFE);
   }
+  // Keys that it caches with another value stay until a pass swaps them.
+  std::set<std::string> collides;
+  for (const host::v1::KeyEntry& entry : response.keys().collisions()) {
+    if (entry.type() == v1::PROVIDER_TYPE_STANDARD) {
+      collides.insert(absl::StrCat(entry.provider(), "\n", entry.key_id()));
+    }
+  }
   for (const auto& [key, fetched] : sent.keys) {
     sending_.erase(key);
+    if (collides.count(absl::StrCat(key->provider, "\n", key->id)) != 0) continue;
     if (!refused) Put(key, fetched.check_value, InstanceOf(key->provider));
   }
   for (const host::v1::StandardKeyList& list : response.removed_standard_keys()) {

@@ -22,6 +22,9 @@ namespace keysphere::controller::hosts {
 // its cluster needs. No calls: HostSession makes them. Lives on the controller's strand.
 class StandardKeys {
  public:
+  // Keys in one message: some 100 bytes each.
+  static constexpr size_t kMaxKeys = 8000;
+
   // Both outlive it.
   StandardKeys(kms::KmsClusters* kms, NeededKeys* needs) : kms_(kms), needs_(needs) {}
 
@@ -54,7 +57,8 @@ class StandardKeys {
 
   // To be sent.
   void Ready(KeyNamePtr key, const kms::FetchedKey& fetched);
-  bool HasReady() const { return !ready_.empty(); }
+  // Keys that a message that adds can bring.
+  bool HasReady() const;
   // What the KMS said of a cached key (S152): it has this one, or has it not.
   void Verified(KeyNamePtr key, const kms::FetchedKey& fetched);
   void MissingOnKms(KeyNamePtr key);
@@ -103,6 +107,7 @@ class StandardKeys {
     absl::flat_hash_set<KeyNamePtr> lacking;
   };
 
+  bool MayHold(absl::string_view provider) const;
   void Put(KeyNamePtr key, const std::string& check_value, int64_t instance);
   void Erase(KeyNamePtr key);
   int64_t InstanceOf(const std::string& provider) const;

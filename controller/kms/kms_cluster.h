@@ -92,8 +92,9 @@ class KmsCluster : public std::enable_shared_from_this<KmsCluster> {
   };
   void PresentedCertificate(const std::string& server, status::Callback<Presented> done);
   int64_t unanswered_creates() const { return unanswered_creates_; }
-  // So much later than this the client certificate is no good.
+  // InfiniteFuture where there is none.
   absl::Time client_certificate_end() const { return client_certificate_end_; }
+  bool client_certificate_ends_soon() const { return client_certificate_ends_soon_; }
 
  private:
   using KeyServer = kmip::client::KeyServer;

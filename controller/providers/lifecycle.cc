@@ -220,6 +220,7 @@ void Providers::DeleteKeyProvider(const access::Caller& caller,
       const std::string kind(KindOf(*state->Find(name)));
       state->providers.erase(name);
       if (state->deps.kms != nullptr) state->deps.kms->Remove(name);
+      if (state->kms_gone) state->kms_gone(name);
       state->tickets.Void(name);
       for (auto it = state->handed_out.begin(); it != state->handed_out.end();) {
         it = it->first.first == name ? state->handed_out.erase(it) : std::next(it);

@@ -153,8 +153,9 @@ void Providers::Connect(const ProviderUse* use, ProviderListener* listener) {
   state_->listener = listener;
 }
 
-void Providers::OnKmsChecked(std::function<void(const std::string&)> listener) {
-  state_->kms_checked = std::move(listener);
+void Providers::OnKms(OfKms checked, OfKms gone) {
+  state_->kms_checked = std::move(checked);
+  state_->kms_gone = std::move(gone);
 }
 
 void Providers::Start() {

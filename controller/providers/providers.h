@@ -103,8 +103,10 @@ class Providers {
 
   // Both outlive it; set before anything is asked.
   void Connect(const ProviderUse* use, ProviderListener* listener);
-  // Called when the servers of a standard provider were checked because somebody asked.
-  void OnKmsChecked(std::function<void(const std::string&)> listener);
+  // Called when the servers of a standard provider were checked because somebody asked, or were
+  // changed; and when it is gone.
+  using OfKms = std::function<void(const std::string& provider)>;
+  void OnKms(OfKms checked, OfKms gone);
   // Starts the backup reminders (S88).
   void Start();
 

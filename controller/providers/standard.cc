@@ -212,7 +212,10 @@ void DeleteStandardSecrets(const StandardParts& parts, store::Transaction* trans
 void Providers::State::Connect(const Provider& provider) {
   deps.kms->Put(provider.standard->config, provider.standard->instance);
   deps.kms->Find(provider.name)
-      ->Check(absl::Hours(24) * deps.options->Integer(options::kCertificateThreshold), [] {});
+      ->Check(absl::Hours(24) * deps.options->Integer(options::kCertificateThreshold),
+              [this, weak = std::weak_ptr<bool>(alive), name = provider.name] {
+                if (!weak.expired() && kms_checked) kms_checked(name);
+              });
 }
 
 void Providers::State::CreateStandard(const std::string& user,

@@ -57,7 +57,8 @@ struct Providers::State {
   const Deps deps;
   const ProviderUse* use = nullptr;
   ProviderListener* listener = nullptr;
-  std::function<void(const std::string&)> kms_checked;
+  OfKms kms_checked;
+  OfKms kms_gone;
   std::map<std::string, Provider, std::less<>> providers;
   std::string global_default;
   std::map<std::string, std::string, std::less<>> cluster_defaults;

@@ -42,6 +42,12 @@ absl::StatusOr<std::unique_ptr<VCenter>> VCenter::Create(Options options, Deps d
   provider_deps.bundle_iterations = options.bundle_iterations;
   KS_ASSIGN_OR_RETURN(v.providers_, providers::Providers::Load(std::move(provider_deps)));
 
+  v.kms_monitor_ = std::make_unique<kms::KmsMonitor>(kms::KmsMonitor::Deps{
+      strand, deps.clock, v.kms_.get(), v.events_.get(), v.alarms_.get(), v.options_.get()});
+  v.providers_->OnKms(
+      [monitor = v.kms_monitor_.get()](const std::string& name) { monitor->Tell(name); },
+      [monitor = v.kms_monitor_.get()](const std::string& name) { monitor->Forget(name); });
+
   hosts::HostSession::Deps host_deps;
   host_deps.strand = strand;
   host_deps.clock = deps.clock;
@@ -122,9 +128,11 @@ void VCenter::Start() {
   providers_->Start();
   hosts_->Start();
   remediator_->Start();
+  kms_monitor_->Start();
 }
 
 void VCenter::Stop() {
+  kms_monitor_->Stop();
   remediator_->Stop();
   hosts_->Stop();
 }

@@ -28,6 +28,7 @@
 #include "controller/inventory/inventory.h"
 #include "controller/kms/key_server_factory.h"
 #include "controller/kms/kms_clusters.h"
+#include "controller/kms/kms_monitor.h"
 #include "controller/options/options.h"
 #include "controller/providers/providers.h"
 #include "controller/remediation/remediator.h"
@@ -116,6 +117,7 @@ class VCenter {
   std::unique_ptr<alarms::HostWatcher> host_watcher_;
   std::unique_ptr<kms::KmsClusters> kms_;
   std::unique_ptr<providers::Providers> providers_;
+  std::unique_ptr<kms::KmsMonitor> kms_monitor_;
   std::unique_ptr<hosts::NeededKeys> needs_;
   std::unique_ptr<hosts::Hosts> hosts_;
   std::unique_ptr<remediation::Remediator> remediator_;

@@ -273,7 +273,8 @@ v1::Host VCenterNode::Host(const std::string& name) {
 }
 
 int64_t VCenterNode::Cached(const std::string& host, const std::string& provider) {
-  for (const v1::HeldStandardKeys& held : Host(host).held_standard_keys()) {
+  const v1::Host described = Host(host);
+  for (const v1::HeldStandardKeys& held : described.held_standard_keys()) {
     if (held.provider() == provider) return held.keys();
   }
   return 0;

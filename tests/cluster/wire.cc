@@ -46,8 +46,17 @@ class WireLink : public HostLink {
   KS_FORWARD(EncryptHostVm, HostVm, kLong)
   KS_FORWARD(DecryptHostVm, HostVm, kLong)
   KS_FORWARD(AddHostVmVtpm, HostVm, kLong)
+  KS_FORWARD(RekeyHostVm, HostVm, kLong)
   KS_FORWARD(UnlockHostVm, HostVm, kShort)
 #undef KS_FORWARD
+  void SetKeyPersistence(host::v1::SetKeyPersistenceRequest,
+                         status::Callback<host::v1::SetKeyPersistenceResponse> done) override {
+    done(status::Error(v1::REASON_UNSUPPORTED, "the host has no key persistence"));
+  }
+  void WriteCoreDump(host::v1::WriteCoreDumpRequest,
+                     status::Callback<host::v1::WriteCoreDumpResponse> done) override {
+    done(status::Error(v1::REASON_UNSUPPORTED, "the host writes no core dumps"));
+  }
 
   std::unique_ptr<Watch> WatchHost(host::v1::WatchHostRequest request,
                                    std::function<void(host::v1::HostEvent)> on_event,

@@ -1,0 +1,134 @@
+#include "controller/kms/kms_monitor.h"
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+
+namespace keysphere::controller::kms {
+namespace {
+
+std::string Object(const std::string& provider) { return absl::StrCat("provider/", provider); }
+
+absl::Duration Interval(const options::Options& options) {
+  return absl::Minutes(options.Integer(options::kKmsStatusInterval));
+}
+
+}  // namespace
+
+KmsMonitor::KmsMonitor(Deps deps) : deps_(deps), self_(std::make_shared<KmsMonitor*>(this)) {
+  deps_.options->OnChange(options::kKmsStatusInterval, [this] {
+    if (running_) Schedule(std::max(base_ + Interval(*deps_.options), deps_.clock->Now()));
+  });
+}
+
+KmsMonitor::~KmsMonitor() {
+  Stop();
+  *self_ = nullptr;
+}
+
+void KmsMonitor::Start() {
+  running_ = true;
+  base_ = deps_.clock->Now();
+  Schedule(base_ + Interval(*deps_.options));
+}
+
+void KmsMonitor::Stop() {
+  running_ = false;
+  if (timer_ != clock::Clock::kNoTimer) deps_.clock->Cancel(timer_);
+  timer_ = clock::Clock::kNoTimer;
+}
+
+void KmsMonitor::Schedule(absl::Time when) {
+  if (timer_ != clock::Clock::kNoTimer) deps_.clock->Cancel(timer_);
+  next_ = when;
+  timer_ = deps_.clock->RunAt(when, [strand = deps_.strand, self = self_] {
+    strand->Post([self] {
+      if (*self != nullptr) (*self)->OnTimer();
+    });
+  });
+}
+
+void KmsMonitor::OnTimer() {
+  // A timer that was replaced after it had fired finds its time moved.
+  if (!running_ || deps_.clock->Now() < next_) return;
+  base_ = next_;
+  Schedule(base_ + Interval(*deps_.options));
+  const absl::Duration warning =
+      absl::Hours(24) * deps_.options->Integer(options::kCertificateThreshold);
+  for (const std::shared_ptr<KmsCluster>& cluster : deps_.kms->All()) {
+    cluster->Check(warning, [self = self_, provider = cluster->provider()] {
+      if (*self != nullptr && (*self)->running_) (*self)->Tell(provider);
+    });
+  }
+}
+
+int64_t KmsMonitor::Append(absl::string_view type, const std::string& provider,
+                           absl::string_view message) {
+  v1::Event event;
+  event.set_type(std::string(type));
+  event.set_object(Object(provider));
+  event.set_message(std::string(message));
+  (*event.mutable_arguments())["provider"] = provider;
+  return deps_.events->Append(std::move(event));
+}
+
+void KmsMonitor::Tell(const std::string& provider) {
+  const std::shared_ptr<KmsCluster> cluster = deps_.kms->Find(provider);
+  if (cluster == nullptr) return;
+  const std::string object = Object(provider);
+  if (cluster->status() != v1::KMS_STATUS_RED) {
+    deps_.alarms->Clear(alarms::kKmsUnreachable, object);
+  } else if (!deps_.alarms->Shows(alarms::kKmsUnreachable, object)) {
+    const std::string message = absl::StrCat("No server of key provider ", provider,
+                                             " can be used: ", cluster->status_reason());
+    const int64_t revision = Append(events::kKmsUnreachable, provider, message);
+    deps_.alarms->Raise(alarms::kKmsUnreachable, object, v1::Alarm::SEVERITY_RED, message,
+                        revision);
+  }
+  TellServers(*cluster);
+  TellClient(*cluster);
+}
+
+void KmsMonitor::TellServers(const KmsCluster& cluster) {
+  const std::string object = Object(cluster.provider());
+  std::vector<std::string> ends;
+  for (const auto& [server, end] : cluster.ExpiringServers()) {
+    ends.push_back(absl::StrCat(server, " on ", absl::FormatTime(end)));
+  }
+  if (ends.empty()) return deps_.alarms->Clear(alarms::kKmsServerCertificate, object);
+  if (deps_.alarms->Shows(alarms::kKmsServerCertificate, object)) return;
+  const std::string message =
+      absl::StrCat("Certificates of servers of key provider ", cluster.provider(),
+                   " end soon: ", absl::StrJoin(ends, ", "));
+  const int64_t revision =
+      Append(events::kKmsServerCertificateExpiration, cluster.provider(), message);
+  deps_.alarms->Raise(alarms::kKmsServerCertificate, object, v1::Alarm::SEVERITY_YELLOW, message,
+                      revision);
+}
+
+void KmsMonitor::TellClient(const KmsCluster& cluster) {
+  const std::string object = Object(cluster.provider());
+  if (!cluster.client_certificate_ends_soon()) {
+    return deps_.alarms->Clear(alarms::kKmsClientCertificate, object);
+  }
+  if (deps_.alarms->Shows(alarms::kKmsClientCertificate, object)) return;
+  const std::string message =
+      absl::StrCat("The client certificate of key provider ", cluster.provider(), " ends on ",
+                   absl::FormatTime(cluster.client_certificate_end()));
+  const int64_t revision =
+      Append(events::kKmsClientCertificateExpiration, cluster.provider(), message);
+  deps_.alarms->Raise(alarms::kKmsClientCertificate, object, v1::Alarm::SEVERITY_YELLOW, message,
+                      revision);
+}
+
+void KmsMonitor::Forget(const std::string& provider) {
+  for (const char* alarm :
+       {alarms::kKmsUnreachable, alarms::kKmsServerCertificate, alarms::kKmsClientCertificate}) {
+    deps_.alarms->Clear(alarm, Object(provider));
+  }
+}
+
+}  // namespace keysphere::controller::kms
