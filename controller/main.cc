@@ -12,6 +12,7 @@
 #include "common/status/status.h"
 #include "common/store/sqlite_store.h"
 #include "controller/api/grpc_host_link.h"
+#include "controller/api/kmip_key_servers.h"
 #include "controller/api/services.h"
 #include "controller/vcenter/vcenter.h"
 
@@ -38,6 +39,7 @@ absl::Status Run(const Flags& flags) {
                                store_options));
 
   api::GrpcHostLinkFactory links(process.get());
+  api::KmipKeyServers key_servers(process.get());
   vcenter::VCenter::Options options;
   options.name = flags.daemon.name;
   options.version = flags.version;
@@ -57,6 +59,7 @@ absl::Status Run(const Flags& flags) {
   deps.clock = process->clock();
   deps.random = process->random();
   deps.links = &links;
+  deps.key_servers = &key_servers;
   KS_ASSIGN_OR_RETURN(std::unique_ptr<vcenter::VCenter> vcenter,
                       vcenter::VCenter::Create(std::move(options), deps));
 

@@ -73,6 +73,11 @@ class Daemon {
   // The own one.
   const identity::CertificateInfo& certificate() const { return certificate_; }
   clock::Clock* clock() { return clock_; }
+  // The machine's time under simulated time, for what must end even while that stands still;
+  // nullptr: clock() is real.
+  clock::Clock* wall_clock() { return page_clock_ != nullptr ? system_clock_.get() : nullptr; }
+  // What is wrong with the ways to others; nullptr without simulation.
+  rpc::LinkFaultSource* link_faults() { return links_.get(); }
   executor::Executor* executor() { return executor_.get(); }
   random::Random* random() { return random_.get(); }
   log::Logger* logger() { return logger_.get(); }

@@ -80,6 +80,13 @@ KmsCluster::KmsCluster(Deps deps, KmsConfig config, int64_t instance)
   }
 }
 
+void KmsCluster::Close() {
+  for (Node& node : nodes_) {
+    node.failure = status::Error(v1::REASON_SHUTTING_DOWN, "this vCenter stops");
+    node.link.reset();
+  }
+}
+
 // ---- One operation over the servers ----
 
 std::vector<size_t> KmsCluster::Order(size_t prefer) {
@@ -90,7 +97,8 @@ std::vector<size_t> KmsCluster::Order(size_t prefer) {
     if (nodes_[index].link == nullptr) continue;
     (nodes_[index].failure.ok() ? well : failed).push_back(index);
   }
-  if (!well.empty()) next_ = (well.front() + 1) % nodes_.size();
+  // What follows a request to its server takes nobody's turn.
+  if (!well.empty() && prefer == kAny) next_ = (well.front() + 1) % nodes_.size();
   const auto preferred = std::find(well.begin(), well.end(), prefer);
   if (preferred != well.end()) std::rotate(well.begin(), preferred, preferred + 1);
   well.insert(well.end(), failed.begin(), failed.end());
@@ -125,6 +133,7 @@ void KmsCluster::Try(std::shared_ptr<Attempt<T>> attempt) {
   }
   const size_t index = attempt->order[attempt->next++];
   const bool last = attempt->next == attempt->order.size();
+  if (nodes_[index].link == nullptr) return Try(std::move(attempt));  // closed meanwhile
   attempt->call(nodes_[index].link.get(), last ? left : std::min(left, kNodeTimeout),
                 [self = shared_from_this(), attempt, index](absl::StatusOr<T> answer) mutable {
                   executor::Strand* const strand = self->deps_.strand;
@@ -422,6 +431,7 @@ void KmsCluster::CheckNode(size_t index, absl::Duration certificate_warning,
 }
 
 void KmsCluster::TakeCertificate(Node* node, absl::Duration certificate_warning) {
+  if (node->link == nullptr) return;  // closed meanwhile
   const absl::optional<kmip::client::ServerCertificate> certificate = node->link->LastCertificate();
   if (!certificate.has_value()) return;
   node->certificate_end = certificate->not_after;
@@ -507,6 +517,7 @@ void KmsCluster::PresentedCertificate(const std::string& server, status::Callbac
                       health = std::move(health)]() mutable {
           // A server that is not trusted yet has shown its certificate all the same.
           const Node& node = self->nodes_[index];
+          if (node.link == nullptr) return done(node.failure);
           const v1::Reason reason = status::ReasonOf(health.status());
           const bool no_connection =
               reason == v1::REASON_KMS_UNREACHABLE || reason == v1::REASON_DEADLINE_EXCEEDED;

@@ -55,6 +55,9 @@ class KmsCluster : public std::enable_shared_from_this<KmsCluster> {
   // `instance`: another one where the provider's servers are others (S152).
   KmsCluster(Deps deps, KmsConfig config, int64_t instance);
 
+  // Ends the ways to the servers: calls under way end, and all later ones with KMS_UNREACHABLE.
+  void Close();
+
   const std::string& provider() const { return config_.provider; }
   const KmsConfig& config() const { return config_; }
   int64_t instance() const { return instance_; }

@@ -27,6 +27,10 @@ class KmsClusters {
     const auto it = clusters_.find(provider);
     if (it != clusters_.end()) clusters_.erase(it);
   }
+  // This vCenter stops: nothing is asked any more.
+  void Close() {
+    for (const auto& [name, cluster] : clusters_) cluster->Close();
+  }
   // nullptr: there is no such standard provider.
   std::shared_ptr<KmsCluster> Find(absl::string_view provider) const {
     const auto it = clusters_.find(provider);

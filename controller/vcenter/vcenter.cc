@@ -133,6 +133,7 @@ void VCenter::Start() {
 
 void VCenter::Stop() {
   kms_monitor_->Stop();
+  kms_->Close();
   remediator_->Stop();
   hosts_->Stop();
 }

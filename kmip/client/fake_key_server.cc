@@ -165,7 +165,8 @@ void FakeKeyServer::Answer(const char* operation, int count, absl::Duration time
     if (mode_ == Mode::kDown) {
       wait = absl::ZeroDuration();
       error = status::Error(v1::REASON_KMS_UNREACHABLE,
-                            absl::StrCat("no connection to ", status::Quote(name_)));
+                            absl::StrCat("no connection to ", status::Quote(name_)))
+                  .With("sent", "false");
     } else if (mode_ == Mode::kHang || wait > timeout) {
       wait = timeout;
       error = status::Error(v1::REASON_DEADLINE_EXCEEDED,

@@ -57,7 +57,8 @@ struct Health {
 // `timeout` is for the whole call on the Clock, connecting included. `done` runs once, on the
 // executor that the implementation was given, never inside the call. Errors:
 //   KMS_UNREACHABLE          no connection, or it ended before the answer came, or the server is
-//                            too busy; the request may have been carried out
+//                            too busy; the request may have been carried out, unless the metadata
+//                            "sent" is "false"
 //   DEADLINE_EXCEEDED        no answer within `timeout`; the same
 //   CERT_UNTRUSTED, CERT_EXPIRED  the server's certificate, or our own
 //   KMS_VERSION_UNSUPPORTED  the server does not speak KMIP 1.1; the message names what it has

@@ -110,7 +110,8 @@ void Pool::Begin(const CallPtr& call) {
   rpc::LinkFault fault;
   if (options_.link_faults != nullptr) fault = options_.link_faults->Next(options_.link_name);
   if (fault.fail) {
-    return Fail(call, status::Error(v1::REASON_UNREACHABLE, "the link failed (injected fault)"));
+    return Fail(call, status::Error(v1::REASON_UNREACHABLE, "the link failed (injected fault)"),
+                /*sent=*/false);
   }
   call->deadline_timer = At(clock_, call->deadline, call, &Pool::OnDeadline);
   if (fault.delay > absl::ZeroDuration()) {
@@ -187,13 +188,15 @@ void Pool::Deliver(const CallPtr& call, absl::AnyInvocable<void()> outcome) {
   call->token.Release();
 }
 
-void Pool::Fail(const CallPtr& call, const absl::Status& why) {
+void Pool::Fail(const CallPtr& call, const absl::Status& why, bool sent) {
   const v1::Reason reason = status::ReasonOf(why) == v1::REASON_UNREACHABLE
                                 ? v1::REASON_KMS_UNREACHABLE
                                 : status::ReasonOf(why);
-  const absl::Status error = status::Error(
+  status::ErrorBuilder builder = status::Error(
       reason,
       absl::StrCat(options_.name.empty() ? options_.host : options_.name, ": ", why.message()));
+  if (!sent) builder.With("sent", "false");
+  const absl::Status error = builder;
   End(call, [failed = std::make_shared<decltype(call->failed)>(std::move(call->failed)), error] {
     (*failed)(error);
   });
@@ -328,7 +331,8 @@ void Pool::OnEnded(ClientConnection* connection, const absl::Status& why, bool a
     } else {
       // A name may have got another address.
       if (!net::IsIpAddress(options_.host)) ip_.clear();
-      Fail(call, why);
+      // Requests follow the discovery of versions.
+      Fail(call, why, /*sent=*/!owned->versions().empty());
     }
   }
   Pump();

@@ -93,7 +93,8 @@ class Pool : public std::enable_shared_from_this<Pool> {
   CallPtr Release(ClientConnection* connection);
   // `outcome` ends the call, now or when the link is whole again.
   void End(const CallPtr& call, absl::AnyInvocable<void()> outcome);
-  void Fail(const CallPtr& call, const absl::Status& why);
+  // `sent`: the server may have the request.
+  void Fail(const CallPtr& call, const absl::Status& why, bool sent = true);
   void OnLinksChanged();
   clock::Clock::TimerId At(clock::Clock* clock, absl::Time when, const CallPtr& call,
                            void (Pool::*then)(const CallPtr&));
