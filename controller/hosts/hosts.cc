@@ -273,11 +273,13 @@ int Hosts::VmsUsing(absl::string_view provider) const {
   return count;
 }
 
-void Hosts::OnProviderUsable(const providers::Provider&) {
+void Hosts::OnProviderUsable(const providers::Provider& provider) {
   for (const std::shared_ptr<HostSession>& session : All()) {
     if (session->connected()) {
       session->Sync(HostSession::SyncKind::kAdd, [](absl::StatusOr<SyncResult>) {});
-      session->BringAllStandard([](const absl::Status&) {});
+      if (provider.type == v1::PROVIDER_TYPE_STANDARD) {
+        session->BringAllStandard([](const absl::Status&) {});
+      }
     }
   }
 }

@@ -34,6 +34,8 @@ class WireLink : public HostLink {
   KS_FORWARD(CheckKeys, CheckKeysResponse, kShort)
   KS_FORWARD(ApplyKeys, ApplyKeysResponse, kShort)
   KS_FORWARD(SetCryptoMode, SetCryptoModeResponse, kShort)
+  KS_FORWARD(SetKeyPersistence, SetKeyPersistenceResponse, kShort)
+  KS_FORWARD(WriteCoreDump, WriteCoreDumpResponse, kLong)
   KS_FORWARD(UnlockAllHostVms, UnlockAllHostVmsResponse, kShort)
   KS_FORWARD(GetHostStatus, GetHostStatusResponse, kShort)
   KS_FORWARD(CreateHostVm, HostVm, kLong)
@@ -49,14 +51,6 @@ class WireLink : public HostLink {
   KS_FORWARD(RekeyHostVm, HostVm, kLong)
   KS_FORWARD(UnlockHostVm, HostVm, kShort)
 #undef KS_FORWARD
-  void SetKeyPersistence(host::v1::SetKeyPersistenceRequest,
-                         status::Callback<host::v1::SetKeyPersistenceResponse> done) override {
-    done(status::Error(v1::REASON_UNSUPPORTED, "the host has no key persistence"));
-  }
-  void WriteCoreDump(host::v1::WriteCoreDumpRequest,
-                     status::Callback<host::v1::WriteCoreDumpResponse> done) override {
-    done(status::Error(v1::REASON_UNSUPPORTED, "the host writes no core dumps"));
-  }
 
   std::unique_ptr<Watch> WatchHost(host::v1::WatchHostRequest request,
                                    std::function<void(host::v1::HostEvent)> on_event,

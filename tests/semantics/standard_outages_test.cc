@@ -279,6 +279,7 @@ TEST_F(StandardOutagesTest, ADeadKmsHoldsUpNoPass) {
   MakeVm("vm", /*running=*/false);
   kms.SetMode(FakeKms::Node::Mode::kHang);
   ASSERT_THAT(esx1.Reboot(), IsOk());
+  cluster.Advance(absl::Seconds(3));
   ASSERT_THAT(a.CreateUsableNkp("nkp"), IsOk());
   const absl::Time before = cluster.executor().Now();
   ASSERT_THAT(a.Remediate(), IsOk());
