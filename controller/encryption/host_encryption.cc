@@ -220,8 +220,7 @@ void HostEncryption::RestoreHostKey(const std::string& name, absl::AnyInvocable<
   if (host->status().crypto_state() != v1::CRYPTO_STATE_INCAPABLE) return done();
   Candidates candidates;
   v1::CryptoKeyId old = host->status().host_key();
-  const bool old_known =
-      readiness_->CanDerive(*host, old, host->status().host_key_check_value());
+  const bool old_known = readiness_->CanDerive(*host, old, host->status().host_key_check_value());
   if (old_known) candidates.push_back(old);
   if (options_->Boolean(options::kNewHostKeyIfMissing) &&
       (!old_known || keys_->IsStandard(old.provider_id()))) {

@@ -163,28 +163,28 @@ void HostReadiness::SetMode(std::shared_ptr<HostSession> host,
     *request.mutable_host_key_material() = *std::move(sealed);
   }
   host->link()->SetCryptoMode(
-      std::move(request), host->OnStrand<host::v1::SetCryptoModeResponse>(
-                              [this, host, key, done = std::move(done)](
-                                  absl::StatusOr<host::v1::SetCryptoModeResponse> answer) mutable {
-                                if (!answer.ok()) {
-                                  host->NoteAnswer(answer.status());
-                                  return done(answer.status());
-                                }
-                                if (key.fetched.key != nullptr) {
-                                  host->NoteHostKey(needs_->Name(key.id), key.fetched.check_value);
-                                  keys_->Share(*host, key);
-                                }
-                                host::v1::GetHostStatusResponse status = host->status();
-                                status.set_crypto_state(answer->crypto_state());
-                                *status.mutable_host_key() = answer->host_key();
-                                status.set_host_key_check_value(
-                                    key.fetched.key != nullptr
-                                        ? key.fetched.check_value
-                                        : CheckValueOf(*host, answer->host_key(),
-                                                       status.host_key_check_value()));
-                                host->TakeStatus(status);
-                                done(absl::OkStatus());
-                              }));
+      std::move(request),
+      host->OnStrand<host::v1::SetCryptoModeResponse>(
+          [this, host, key,
+           done = std::move(done)](absl::StatusOr<host::v1::SetCryptoModeResponse> answer) mutable {
+            if (!answer.ok()) {
+              host->NoteAnswer(answer.status());
+              return done(answer.status());
+            }
+            if (key.fetched.key != nullptr) {
+              host->NoteHostKey(needs_->Name(key.id), key.fetched.check_value);
+              keys_->Share(*host, key);
+            }
+            host::v1::GetHostStatusResponse status = host->status();
+            status.set_crypto_state(answer->crypto_state());
+            *status.mutable_host_key() = answer->host_key();
+            status.set_host_key_check_value(
+                key.fetched.key != nullptr
+                    ? key.fetched.check_value
+                    : CheckValueOf(*host, answer->host_key(), status.host_key_check_value()));
+            host->TakeStatus(status);
+            done(absl::OkStatus());
+          }));
 }
 
 void HostReadiness::MakeSafe(std::shared_ptr<HostSession> host, const KeyMaker::HostKey& key,

@@ -42,8 +42,7 @@ class HostReadiness {
                  absl::string_view check_value) const {
     if (key.key_id().empty() || !MayHold(host, key.provider_id())) return false;
     const providers::Provider* const provider = providers_->Find(key.provider_id());
-    return provider->type == v1::PROVIDER_TYPE_STANDARD ||
-           provider->key_check_value == check_value;
+    return provider->type == v1::PROVIDER_TYPE_STANDARD || provider->key_check_value == check_value;
   }
   // Why the operation cannot run on this host, as far as that is known here, in S154's order:
   // entitlement, encryption mode that the caller may not switch on, a colliding key.

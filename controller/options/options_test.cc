@@ -34,10 +34,12 @@ TEST_F(OptionsTest, Defaults) {
   EXPECT_EQ(options_->Integer(kExportTokenExpiry), 300);         // S117
   EXPECT_EQ(options_->Integer(kBackupCheckInterval), 1440);      // S88
   EXPECT_TRUE(options_->Boolean(kNewHostKeyIfMissing));          // S104
+  EXPECT_EQ(options_->Integer(kKmsStatusInterval), 5);           // S92
+  EXPECT_EQ(options_->Integer(kCertificateThreshold), 30);       // S94
   const auto all = Call(&domain_, options_.get(), &Options::ListOptions, User("admin"),
                         v1::ListOptionsRequest());
   ASSERT_THAT(all, IsOk());
-  EXPECT_EQ(all->options_size(), 4);
+  EXPECT_EQ(all->options_size(), 6);
 }
 
 TEST_F(OptionsTest, S70_OutsideItsRangeIsRefusedAndNothingChanges) {

@@ -37,8 +37,7 @@ struct DesiredState {
   std::string cluster;
 
   // As the host computes it over what it holds, and `cached` of standard providers.
-  std::string Digest(
-      const keyset::CachedKeysDigest& cached = keyset::CachedKeysDigest()) const;
+  std::string Digest(const keyset::CachedKeysDigest& cached = keyset::CachedKeysDigest()) const;
 };
 DesiredState Desire(const HostFacts& host,
                     const std::vector<const providers::Provider*>& providers);
