@@ -110,6 +110,11 @@ absl::Status Objects::ForEach(
   }
 }
 
+void Objects::ExpectNew(absl::string_view uid) {
+  revisions_[ObjectKey(uid)] = 0;
+  revisions_[KeyKey(uid)] = 0;
+}
+
 absl::Status Objects::Put(absl::string_view uid, const StoredObject& object) {
   KS_ASSIGN_OR_RETURN(Pending* const change, Change(ObjectKey(uid)));
   change->deleted = false;

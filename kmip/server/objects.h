@@ -35,6 +35,9 @@ class Objects {
   absl::Status ForEach(
       absl::FunctionRef<bool(absl::string_view uid, const StoredObject& object)> visit);
 
+  // The identifier was made up: nothing has to be read to know that it is free. (Were it not, the
+  // commit would be refused, and the request done anew with another.)
+  void ExpectNew(absl::string_view uid);
   absl::Status Put(absl::string_view uid, const StoredObject& object);
   absl::Status PutKey(absl::string_view uid, crypto::SecretKey key);
   absl::Status DeleteKey(absl::string_view uid);

@@ -92,6 +92,7 @@ absl::StatusOr<std::string> Operations::Keep(StoredObject object, crypto::Secret
   object.set_last_change_date(now_);
   SetState(State::kPreActive, &object);
   SetState(StateAt(object, now_), &object);
+  objects_->ExpectNew(uid);
   KS_RETURN_IF_ERROR(objects_->PutKey(uid, std::move(key)));
   KS_RETURN_IF_ERROR(objects_->Put(uid, object));
   placeholder_ = uid;
