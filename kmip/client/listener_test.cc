@@ -22,8 +22,7 @@ constexpr absl::Duration kLimit = absl::Seconds(10);
 class ListenerTest : public Loopback {
  protected:
   std::unique_ptr<TestStream> Connect() {
-    return TestStream::Connect(listener_->port(), FilesOf(client_credentials_), clock_.Now())
-        .value();
+    return TestStream::Connect(listener_->port(), context_.get(), clock_.Now()).value();
   }
 
   // A request for all that a Query tells.
@@ -61,6 +60,7 @@ class ListenerTest : public Loopback {
     while (stream->Receive(&rest)) rest.Clear();
   }
 
+  const net::SslCtxPtr context_ = net::NewClientContext(FilesOf(client_credentials_)).value();
   ManualClock manual_{clock_.Now()};
 };
 

@@ -16,15 +16,14 @@ namespace keysphere::kmip::net {
 // A TLS client that waits, and that a test can make behave badly. For one thread.
 class TestStream {
  public:
-  // To 127.0.0.1, handshake included.
-  static absl::StatusOr<std::unique_ptr<TestStream>> Connect(int port, const TlsFiles& files,
+  // To 127.0.0.1, handshake included. `context` outlives it.
+  static absl::StatusOr<std::unique_ptr<TestStream>> Connect(int port, SSL_CTX* context,
                                                              absl::Time now) {
-    KS_ASSIGN_OR_RETURN(SslCtxPtr context, NewClientContext(files));
     KS_ASSIGN_OR_RETURN(files::Descriptor socket, BeginConnect("127.0.0.1", port));
     WaitFor(socket.get(), EPOLLOUT);
     KS_RETURN_IF_ERROR(EndConnect(socket.get()));
-    KS_ASSIGN_OR_RETURN(auto stream, TlsStream::Client(context.get(), std::move(socket), "", now));
-    auto test = std::unique_ptr<TestStream>(new TestStream(std::move(context), std::move(stream)));
+    KS_ASSIGN_OR_RETURN(auto stream, TlsStream::Client(context, std::move(socket), "", now));
+    auto test = std::unique_ptr<TestStream>(new TestStream(std::move(stream)));
     TlsStream::Io io = test->stream_->Handshake();
     while (io == TlsStream::Io::kAgain) {
       WaitFor(test->stream_->fd(), test->stream_->events());
@@ -62,15 +61,13 @@ class TestStream {
   int fd() const { return stream_->fd(); }
 
  private:
-  TestStream(SslCtxPtr context, std::unique_ptr<TlsStream> stream)
-      : context_(std::move(context)), stream_(std::move(stream)) {}
+  explicit TestStream(std::unique_ptr<TlsStream> stream) : stream_(std::move(stream)) {}
 
   static void WaitFor(int fd, uint32_t events) {
     pollfd one = {fd, static_cast<int16_t>(events == EPOLLOUT ? POLLOUT : POLLIN), 0};
     poll(&one, 1, -1);
   }
 
-  const SslCtxPtr context_;
   const std::unique_ptr<TlsStream> stream_;
 };
 
