@@ -168,6 +168,12 @@ rpc::ChannelOptions Daemon::Channel(const identity::Identity& peer,
   return options;
 }
 
+clock::Clock* Daemon::wall_clock() {
+  if (page_clock_ == nullptr) return nullptr;
+  if (system_clock_ == nullptr) system_clock_ = std::make_unique<clock::SystemClock>();
+  return system_clock_.get();
+}
+
 rpc::Gate* Daemon::MakeGate(const rpc::Authorizer* authorizer) {
   rpc::Gate::Options options;
   options.clock = clock_;

@@ -75,7 +75,8 @@ class Daemon {
   clock::Clock* clock() { return clock_; }
   // The machine's time under simulated time, for what must end even while that stands still;
   // nullptr: clock() is real.
-  clock::Clock* wall_clock() { return page_clock_ != nullptr ? system_clock_.get() : nullptr; }
+  // Made when first asked for, by one thread.
+  clock::Clock* wall_clock();
   // What is wrong with the ways to others; nullptr without simulation.
   rpc::LinkFaultSource* link_faults() { return links_.get(); }
   executor::Executor* executor() { return executor_.get(); }

@@ -231,6 +231,9 @@ void Vms::PowerOnVm(const access::Caller& caller, const v1::PowerOnVmRequest& re
   if (vm.key_id().key_id().empty()) return power_on();
   const bool enable = keys_->IsStandard(vm.key_id().provider_id()) && !host->safe() &&
                       access_->Has(caller, access::kRegisterHost);
+  // A key that comes ends no lock (S68, S72): the host refuses without waiting for a KMS.
+  const bool locked = vm.lock_state() == v1::LOCK_STATE_LOCKED;
+  if (!enable && locked) return power_on();
   if (!enable) return BringKeysFor(host, vm, std::move(power_on));
   // A host that is not safe takes no key of a standard provider: it is enabled first (S151).
   readiness_->EnsureReady(
