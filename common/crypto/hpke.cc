@@ -3,15 +3,18 @@
 #include <openssl/core_names.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
-#include <openssl/kdf.h>
 #include <openssl/params.h>
 
-#include <cstring>
+#include <deque>
+#include <memory>
 #include <utility>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
+#include "common/crypto/mac.h"
 #include "common/crypto/openssl.h"
 #include "common/status/status.h"
+#include "common/sync/mutex.h"
 
 // Names in this file are those of RFC 9180.
 namespace keysphere::crypto {
@@ -25,6 +28,9 @@ using status::Error;
 
 constexpr size_t kScalarBytes = 32;
 constexpr size_t kHashBytes = 32;
+constexpr absl::string_view kVersion = "HPKE-v1";
+// The info of all sessions: what a key is, and for whom, is in the aad of its own.
+constexpr absl::string_view kSessionInfo = "keysphere transport session";
 
 absl::Span<const uint8_t> BytesOf(const SecretKey& key) {
   return key.bytes(SecretKeyAccess::Token());
@@ -44,77 +50,60 @@ const EVP_CIPHER* CipherOf(HpkeAead aead) {
   return aead == HpkeAead::kAes256Gcm ? internal::Aes256Gcm() : internal::Aes128Gcm();
 }
 
-EVP_KDF* Hkdf() {
-  static EVP_KDF* const kdf = EVP_KDF_fetch(nullptr, OSSL_KDF_NAME_HKDF, nullptr);
-  return kdf;
-}
-
-// One step of HKDF-SHA256. `other` is the salt of an extraction, the info of an expansion.
-absl::Status RunHkdf(int mode, absl::Span<const uint8_t> key, absl::string_view other,
-                     absl::Span<uint8_t> out) {
-  char digest[] = "SHA256";
-  const bool extract = mode == EVP_KDF_HKDF_MODE_EXTRACT_ONLY;
-  // OpenSSL takes parameters by non-const pointer and does not write to them.
-  OSSL_PARAM params[5] = {
-      OSSL_PARAM_construct_int(OSSL_KDF_PARAM_MODE, &mode),
-      OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, digest, sizeof(digest) - 1),
-      OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_KEY, const_cast<uint8_t*>(key.data()),
-                                        key.size()),
-      OSSL_PARAM_construct_end(),
-      OSSL_PARAM_construct_end(),
-  };
-  if (!other.empty()) {
-    params[3] =
-        OSSL_PARAM_construct_octet_string(extract ? OSSL_KDF_PARAM_SALT : OSSL_KDF_PARAM_INFO,
-                                          const_cast<char*>(other.data()), other.size());
-  }
-  const internal::KdfCtx ctx(EVP_KDF_CTX_new(Hkdf()));
-  if (ctx == nullptr || EVP_KDF_derive(ctx.get(), out.data(), out.size(), params) != 1) {
-    return OpensslError("HKDF");
-  }
-  return absl::OkStatus();
-}
+// HKDF by its two steps (RFC 5869), each of which is one HMAC here: no output has more than 32
+// bytes.
 
 // LabeledExtract of secret input, into key memory.
 absl::StatusOr<SecretKey> LabeledExtract(absl::string_view suite, absl::Span<const uint8_t> salt,
                                          absl::string_view label, absl::Span<const uint8_t> ikm) {
-  const std::string prefix = absl::StrCat("HPKE-v1", suite, label);
-  KS_ASSIGN_OR_RETURN(SecretKey labeled, SecretKey::Zeroed(prefix.size() + ikm.size()));
-  const absl::Span<uint8_t> bytes = labeled.mutable_bytes(SecretKeyAccess::Token());
-  std::memcpy(bytes.data(), prefix.data(), prefix.size());
-  if (!ikm.empty()) std::memcpy(bytes.data() + prefix.size(), ikm.data(), ikm.size());
   KS_ASSIGN_OR_RETURN(SecretKey prk, SecretKey::Zeroed(kHashBytes));
-  const absl::string_view salt_text(reinterpret_cast<const char*>(salt.data()), salt.size());
-  KS_RETURN_IF_ERROR(RunHkdf(EVP_KDF_HKDF_MODE_EXTRACT_ONLY, bytes, salt_text,
-                             prk.mutable_bytes(SecretKeyAccess::Token())));
+  const absl::string_view input(reinterpret_cast<const char*>(ikm.data()), ikm.size());
+  KS_RETURN_IF_ERROR(HmacSha256(salt, {kVersion, suite, label, input},
+                                prk.mutable_bytes(SecretKeyAccess::Token())));
   return prk;
 }
 
-// LabeledExtract of public input without salt, which may be long.
+// LabeledExtract of public input without salt.
 absl::StatusOr<std::string> LabeledHash(absl::string_view suite, absl::string_view label,
                                         absl::string_view ikm) {
-  const std::string labeled = absl::StrCat("HPKE-v1", suite, label, ikm);
   std::string hash(kHashBytes, '\0');
-  KS_RETURN_IF_ERROR(RunHkdf(EVP_KDF_HKDF_MODE_EXTRACT_ONLY, internal::AsBytes(labeled), "",
-                             {reinterpret_cast<uint8_t*>(&hash[0]), hash.size()}));
+  KS_RETURN_IF_ERROR(HmacSha256({}, {kVersion, suite, label, ikm},
+                                {reinterpret_cast<uint8_t*>(&hash[0]), hash.size()}));
   return hash;
 }
 
 absl::StatusOr<SecretKey> LabeledExpand(absl::string_view suite, const SecretKey& prk,
                                         absl::string_view label, absl::string_view info,
                                         size_t size) {
-  const std::string labeled = absl::StrCat(I2osp2(size), "HPKE-v1", suite, label, info);
-  KS_ASSIGN_OR_RETURN(SecretKey okm, SecretKey::Zeroed(size));
-  KS_RETURN_IF_ERROR(RunHkdf(EVP_KDF_HKDF_MODE_EXPAND_ONLY, BytesOf(prk), labeled,
-                             okm.mutable_bytes(SecretKeyAccess::Token())));
-  return okm;
+  KS_ASSIGN_OR_RETURN(SecretKey block, SecretKey::Zeroed(kHashBytes));
+  const absl::Span<uint8_t> bytes = block.mutable_bytes(SecretKeyAccess::Token());
+  KS_RETURN_IF_ERROR(
+      HmacSha256(BytesOf(prk), {I2osp2(size), kVersion, suite, label, info, "\x01"}, bytes));
+  if (size == kHashBytes) return block;
+  return SecretKey::CopyOf(bytes.first(size));
 }
 
-absl::StatusOr<Pkey> PrivatePkey(const SecretKey& key) {
-  Pkey pkey(
-      EVP_PKEY_new_raw_private_key_ex(nullptr, "X25519", nullptr, BytesOf(key).data(), key.size()));
-  if (key.size() != kScalarBytes || pkey == nullptr) return OpensslError("X25519 private key");
-  return pkey;
+// Without a public half, that is computed, which costs more than an agreement. The private half of
+// what is returned lies in OpenSSL's secure heap.
+absl::StatusOr<Pkey> PrivatePkey(const SecretKey& key, absl::string_view public_key = "") {
+  const PkeyCtx ctx(EVP_PKEY_CTX_new_from_name(nullptr, "X25519", nullptr));
+  // OpenSSL takes parameters by non-const pointer and does not write to them.
+  OSSL_PARAM params[3] = {
+      OSSL_PARAM_construct_octet_string(OSSL_PKEY_PARAM_PRIV_KEY,
+                                        const_cast<uint8_t*>(BytesOf(key).data()), key.size()),
+      OSSL_PARAM_construct_end(),
+      OSSL_PARAM_construct_end(),
+  };
+  if (!public_key.empty()) {
+    params[1] = OSSL_PARAM_construct_octet_string(
+        OSSL_PKEY_PARAM_PUB_KEY, const_cast<char*>(public_key.data()), public_key.size());
+  }
+  EVP_PKEY* pkey = nullptr;
+  if (key.size() != kScalarBytes || ctx == nullptr || EVP_PKEY_fromdata_init(ctx.get()) != 1 ||
+      EVP_PKEY_fromdata(ctx.get(), &pkey, EVP_PKEY_KEYPAIR, params) != 1) {
+    return OpensslError("X25519 private key");
+  }
+  return Pkey(pkey);
 }
 
 absl::StatusOr<std::string> PublicOf(const Pkey& pkey) {
@@ -183,6 +172,18 @@ absl::Status TooShort() {
   return Error(v1::REASON_CIPHERTEXT_CORRUPT, "a sealed key is too short");
 }
 
+std::string BigEndian(uint64_t number) {
+  std::string bytes;
+  for (int shift = 56; shift >= 0; shift -= 8) bytes.push_back(static_cast<char>(number >> shift));
+  return bytes;
+}
+
+uint64_t ReadBigEndian(absl::string_view bytes) {
+  uint64_t number = 0;
+  for (const char c : bytes) number = number << 8 | static_cast<uint8_t>(c);
+  return number;
+}
+
 }  // namespace
 
 HpkeContext::HpkeContext(HpkeAead aead, std::string encapsulated_key, SecretKey key,
@@ -193,20 +194,17 @@ HpkeContext::HpkeContext(HpkeAead aead, std::string encapsulated_key, SecretKey 
       base_nonce_(std::move(base_nonce)) {}
 
 // ComputeNonce: the base nonce XOR the sequence number, big-endian.
-absl::StatusOr<SecretKey> HpkeContext::NextNonce() {
-  KS_ASSIGN_OR_RETURN(SecretKey nonce, SecretKey::Zeroed(base_nonce_.size()));
+absl::StatusOr<SecretKey> HpkeContext::NonceOf(uint64_t sequence) const {
+  KS_ASSIGN_OR_RETURN(SecretKey nonce, base_nonce_.Clone());
   const absl::Span<uint8_t> bytes = nonce.mutable_bytes(SecretKeyAccess::Token());
-  const absl::Span<const uint8_t> base = BytesOf(base_nonce_);
-  std::memcpy(bytes.data(), base.data(), base.size());
-  for (size_t i = 0; i < sizeof(sequence_); ++i) {
-    bytes[bytes.size() - 1 - i] ^= static_cast<uint8_t>(sequence_ >> (8 * i));
+  for (size_t i = 0; i < sizeof(sequence); ++i) {
+    bytes[bytes.size() - 1 - i] ^= static_cast<uint8_t>(sequence >> (8 * i));
   }
-  ++sequence_;
   return nonce;
 }
 
 absl::StatusOr<std::string> HpkeContext::Seal(absl::string_view aad, const SecretKey& secret) {
-  KS_ASSIGN_OR_RETURN(const SecretKey nonce, NextNonce());
+  KS_ASSIGN_OR_RETURN(const SecretKey nonce, NonceOf(sequence_++));
   std::string sealed(secret.size() + internal::kGcmTagBytes, '\0');
   const absl::Span<uint8_t> out(reinterpret_cast<uint8_t*>(&sealed[0]), sealed.size());
   KS_RETURN_IF_ERROR(internal::GcmEncrypt(CipherOf(aead_), BytesOf(key_), BytesOf(nonce), aad,
@@ -215,8 +213,13 @@ absl::StatusOr<std::string> HpkeContext::Seal(absl::string_view aad, const Secre
 }
 
 absl::StatusOr<SecretKey> HpkeContext::Open(absl::string_view aad, absl::string_view sealed) {
+  return OpenAt(sequence_++, aad, sealed);
+}
+
+absl::StatusOr<SecretKey> HpkeContext::OpenAt(uint64_t sequence, absl::string_view aad,
+                                              absl::string_view sealed) const {
   if (sealed.size() <= internal::kGcmTagBytes) return TooShort();
-  KS_ASSIGN_OR_RETURN(const SecretKey nonce, NextNonce());
+  KS_ASSIGN_OR_RETURN(const SecretKey nonce, NonceOf(sequence));
   KS_ASSIGN_OR_RETURN(SecretKey secret, SecretKey::Zeroed(sealed.size() - internal::kGcmTagBytes));
   KS_RETURN_IF_ERROR(internal::GcmDecrypt(CipherOf(aead_), BytesOf(key_), BytesOf(nonce), aad,
                                           internal::AsBytes(sealed),
@@ -234,7 +237,6 @@ absl::StatusOr<std::string> X25519Public(const SecretKey& private_key) {
 absl::StatusOr<HpkeContext> HpkeSenderContext(HpkeAead aead, const SecretKey& ephemeral,
                                               absl::string_view public_key,
                                               absl::string_view info) {
-  // Once: a private key's Pkey computes the public half, which costs as much as the agreement.
   KS_ASSIGN_OR_RETURN(const Pkey mine, PrivatePkey(ephemeral));
   KS_ASSIGN_OR_RETURN(std::string enc, PublicOf(mine));
   KS_ASSIGN_OR_RETURN(const SecretKey dh, Agree(mine, public_key));
@@ -244,9 +246,9 @@ absl::StatusOr<HpkeContext> HpkeSenderContext(HpkeAead aead, const SecretKey& ep
 }
 
 absl::StatusOr<HpkeContext> HpkeReceiverContext(HpkeAead aead, const SecretKey& private_key,
-                                                absl::string_view enc, absl::string_view info) {
-  KS_ASSIGN_OR_RETURN(const Pkey mine, PrivatePkey(private_key));
-  KS_ASSIGN_OR_RETURN(const std::string own_public, PublicOf(mine));
+                                                absl::string_view own_public, absl::string_view enc,
+                                                absl::string_view info) {
+  KS_ASSIGN_OR_RETURN(const Pkey mine, PrivatePkey(private_key, own_public));
   auto dh = Agree(mine, enc);
   if (!dh.ok()) {
     if (!absl::IsInvalidArgument(dh.status())) return dh.status();
@@ -258,28 +260,22 @@ absl::StatusOr<HpkeContext> HpkeReceiverContext(HpkeAead aead, const SecretKey& 
                      std::move(schedule.base_nonce));
 }
 
-absl::StatusOr<std::string> HpkeSeal(HpkeAead aead, const SecretKey& ephemeral,
-                                     absl::string_view public_key, absl::string_view info,
-                                     absl::string_view aad, const SecretKey& secret) {
-  KS_ASSIGN_OR_RETURN(HpkeContext context, HpkeSenderContext(aead, ephemeral, public_key, info));
-  KS_ASSIGN_OR_RETURN(const std::string ciphertext, context.Seal(aad, secret));
-  return context.encapsulated_key() + ciphertext;
-}
-
-absl::StatusOr<SecretKey> HpkeOpen(HpkeAead aead, const SecretKey& private_key,
-                                   absl::string_view sealed, absl::string_view info,
-                                   absl::string_view aad) {
-  if (sealed.size() <= kHpkeOverheadBytes) return TooShort();
-  KS_ASSIGN_OR_RETURN(
-      HpkeContext context,
-      HpkeReceiverContext(aead, private_key, sealed.substr(0, kTransportPublicBytes), info));
-  return context.Open(aad, sealed.substr(kTransportPublicBytes));
-}
-
 }  // namespace internal
 
+// What this process opens without another agreement: the sessions that began last.
+struct TransportKey::Sessions {
+  sync::Mutex mutex;
+  std::deque<std::shared_ptr<const HpkeContext>> contexts ABSL_GUARDED_BY(mutex);  // newest first
+};
+
 TransportKey::TransportKey(SecretKey private_key, std::string public_key)
-    : private_key_(std::move(private_key)), public_key_(std::move(public_key)) {}
+    : private_key_(std::move(private_key)),
+      public_key_(std::move(public_key)),
+      sessions_(std::make_unique<Sessions>()) {}
+
+TransportKey::TransportKey(TransportKey&&) noexcept = default;
+TransportKey& TransportKey::operator=(TransportKey&&) noexcept = default;
+TransportKey::~TransportKey() = default;
 
 absl::StatusOr<TransportKey> TransportKey::Generate() {
   // Any 32 bytes are an X25519 private key: the function itself clamps them.
@@ -288,14 +284,36 @@ absl::StatusOr<TransportKey> TransportKey::Generate() {
   return TransportKey(std::move(private_key), std::move(public_key));
 }
 
+std::shared_ptr<const HpkeContext> TransportKey::FindSession(absl::string_view enc) const {
+  sync::MutexLock lock(&sessions_->mutex);
+  for (const auto& context : sessions_->contexts) {
+    if (context->encapsulated_key() == enc) return context;
+  }
+  return nullptr;
+}
+
 absl::StatusOr<SecretKey> TransportKey::Open(absl::string_view sealed,
                                              absl::string_view info) const {
-  return internal::HpkeOpen(HpkeAead::kAes256Gcm, private_key_, sealed, info, "");
+  if (sealed.size() <= kHpkeOverheadBytes) return TooShort();
+  const absl::string_view enc = sealed.substr(0, kTransportPublicBytes);
+  const uint64_t sequence = ReadBigEndian(sealed.substr(kTransportPublicBytes, kSequenceBytes));
+  const absl::string_view ciphertext = sealed.substr(kTransportPublicBytes + kSequenceBytes);
+  const std::shared_ptr<const HpkeContext> known = FindSession(enc);
+  if (known != nullptr) return known->OpenAt(sequence, info, ciphertext);
+  KS_ASSIGN_OR_RETURN(HpkeContext begun, Opening(enc, kSessionInfo));
+  auto context = std::make_shared<const HpkeContext>(std::move(begun));
+  KS_ASSIGN_OR_RETURN(SecretKey secret, context->OpenAt(sequence, info, ciphertext));
+  // Only now: what does not open must not drive out what does.
+  sync::MutexLock lock(&sessions_->mutex);
+  sessions_->contexts.push_front(std::move(context));
+  if (sessions_->contexts.size() > kMaxSessions) sessions_->contexts.pop_back();
+  return secret;
 }
 
 absl::StatusOr<HpkeContext> TransportKey::Opening(absl::string_view encapsulated_key,
                                                   absl::string_view info) const {
-  return internal::HpkeReceiverContext(HpkeAead::kAes256Gcm, private_key_, encapsulated_key, info);
+  return internal::HpkeReceiverContext(HpkeAead::kAes256Gcm, private_key_, public_key_,
+                                       encapsulated_key, info);
 }
 
 absl::StatusOr<HpkeContext> SealingTo(absl::string_view public_key, absl::string_view info) {
@@ -303,11 +321,23 @@ absl::StatusOr<HpkeContext> SealingTo(absl::string_view public_key, absl::string
   return internal::HpkeSenderContext(HpkeAead::kAes256Gcm, ephemeral, public_key, info);
 }
 
+absl::StatusOr<TransportSession> TransportSession::Begin(absl::string_view public_key) {
+  KS_ASSIGN_OR_RETURN(HpkeContext context, SealingTo(public_key, kSessionInfo));
+  return TransportSession(std::string(public_key), std::move(context));
+}
+
+absl::StatusOr<std::string> TransportSession::Seal(absl::string_view info,
+                                                   const SecretKey& secret) {
+  if (secret.empty()) return Error(v1::REASON_INVALID_ARGUMENT, "there is no key to seal");
+  const std::string sequence = BigEndian(context_.sequence());
+  KS_ASSIGN_OR_RETURN(const std::string sealed, context_.Seal(info, secret));
+  return absl::StrCat(context_.encapsulated_key(), sequence, sealed);
+}
+
 absl::StatusOr<std::string> SealTo(absl::string_view public_key, absl::string_view info,
                                    const SecretKey& secret) {
-  if (secret.empty()) return Error(v1::REASON_INVALID_ARGUMENT, "there is no key to seal");
-  KS_ASSIGN_OR_RETURN(const SecretKey ephemeral, SecretKey::Random(kScalarBytes));
-  return internal::HpkeSeal(HpkeAead::kAes256Gcm, ephemeral, public_key, info, "", secret);
+  KS_ASSIGN_OR_RETURN(TransportSession session, TransportSession::Begin(public_key));
+  return session.Seal(info, secret);
 }
 
 }  // namespace keysphere::crypto

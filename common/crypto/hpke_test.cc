@@ -1,7 +1,9 @@
 #include "common/crypto/hpke.h"
 
 #include <string>
+#include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "common/crypto/test_vectors.h"
 #include "common/status/matchers.h"
 #include "gtest/gtest.h"
@@ -48,19 +50,55 @@ constexpr char kPlain[] = "4265617574792069732074727574682c207472757468206265617
 
 TEST(HpkeTest, Rfc9180SealsTheVectors) {
   for (const Vector& v : kVectors) {
-    const auto sealed = internal::HpkeSeal(v.aead, KeyFromHex(v.ephemeral), FromHex(v.public_key),
-                                           FromHex(kInfo), FromHex(kAad), KeyFromHex(kPlain));
-    EXPECT_EQ(ToHex(sealed.value()), std::string(v.encapsulated) + v.ciphertext);
+    HpkeContext sender = internal::HpkeSenderContext(v.aead, KeyFromHex(v.ephemeral),
+                                                     FromHex(v.public_key), FromHex(kInfo))
+                             .value();
+    EXPECT_EQ(ToHex(sender.encapsulated_key()), v.encapsulated);
+    EXPECT_EQ(ToHex(sender.Seal(FromHex(kAad), KeyFromHex(kPlain)).value()), v.ciphertext);
   }
 }
 
 TEST(HpkeTest, Rfc9180OpensTheVectors) {
   for (const Vector& v : kVectors) {
-    const auto opened = internal::HpkeOpen(v.aead, KeyFromHex(v.private_key),
-                                           FromHex(std::string(v.encapsulated) + v.ciphertext),
-                                           FromHex(kInfo), FromHex(kAad));
-    EXPECT_EQ(HexOf(opened.value()), kPlain);
     EXPECT_EQ(ToHex(internal::X25519Public(KeyFromHex(v.private_key)).value()), v.public_key);
+    HpkeContext receiver =
+        internal::HpkeReceiverContext(v.aead, KeyFromHex(v.private_key), FromHex(v.public_key),
+                                      FromHex(v.encapsulated), FromHex(kInfo))
+            .value();
+    EXPECT_EQ(HexOf(receiver.Open(FromHex(kAad), FromHex(v.ciphertext)).value()), kPlain);
+  }
+}
+
+TEST(HpkeTest, ASessionSealsManyKeysWhichOpenInAnyOrder) {
+  const TransportKey host = TransportKey::Generate().value();
+  TransportSession session = TransportSession::Begin(host.public_key()).value();
+  std::vector<std::string> sealed;
+  for (uint8_t i = 0; i < 20; ++i) {
+    sealed.push_back(session.Seal(absl::StrCat("key ", i), CountingKey(i)).value());
+  }
+  for (int i = 19; i >= 0; --i) {
+    const auto opened = host.Open(sealed[i], absl::StrCat("key ", i));
+    EXPECT_TRUE(opened.value().Equals(CountingKey(static_cast<uint8_t>(i)))) << i;
+    EXPECT_THAT(host.Open(sealed[i], absl::StrCat("key ", i + 1)),
+                HasReason(v1::REASON_CIPHERTEXT_CORRUPT));
+  }
+  // A key does not open in the place of another one of the session.
+  const std::string mixed = sealed[3].substr(0, 40) + sealed[4].substr(40);
+  EXPECT_THAT(host.Open(mixed, "key 3"), HasReason(v1::REASON_CIPHERTEXT_CORRUPT));
+  EXPECT_THAT(host.Open(mixed, "key 4"), HasReason(v1::REASON_CIPHERTEXT_CORRUPT));
+}
+
+TEST(HpkeTest, SessionsOfManySendersAllOpen) {
+  const TransportKey host = TransportKey::Generate().value();
+  std::vector<TransportSession> senders;
+  for (int i = 0; i < 10; ++i) {
+    senders.push_back(TransportSession::Begin(host.public_key()).value());
+  }
+  for (int round = 0; round < 3; ++round) {
+    for (TransportSession& sender : senders) {
+      const std::string sealed = sender.Seal("info", CountingKey(7)).value();
+      EXPECT_TRUE(host.Open(sealed, "info").value().Equals(CountingKey(7)));
+    }
   }
 }
 
@@ -92,7 +130,12 @@ TEST(HpkeTest, AnotherHostOrAnotherInfoDoesNotOpen) {
 TEST(HpkeTest, EveryDamagedByteAndTruncationIsFound) {
   const TransportKey host = TransportKey::Generate().value();
   const std::string sealed = SealTo(host.public_key(), "info", CountingKey(0)).value();
-  for (size_t at = 0; at < sealed.size(); ++at) {
+  // Under an agreement that is not known yet, and under one that is.
+  for (size_t run = 0; run < 2 * sealed.size(); ++run) {
+    if (run == sealed.size()) {
+      EXPECT_TRUE(host.Open(sealed, "info").ok());
+    }
+    const size_t at = run % sealed.size();
     std::string damaged = sealed;
     damaged[at] = static_cast<char>(damaged[at] ^ 1);
     EXPECT_THAT(host.Open(damaged, "info"), HasReason(v1::REASON_CIPHERTEXT_CORRUPT)) << at;
@@ -134,7 +177,8 @@ TEST(HpkeTest, PointsOfSmallOrderAreRefused) {
   const TransportKey host = TransportKey::Generate().value();
   const std::string zero(32, '\0');
   EXPECT_THAT(SealTo(zero, "", CountingKey(0)), HasReason(v1::REASON_INVALID_ARGUMENT));
-  EXPECT_THAT(host.Open(zero + std::string(48, 'x'), ""), HasReason(v1::REASON_CIPHERTEXT_CORRUPT));
+  EXPECT_THAT(host.Open(zero + std::string(kHpkeOverheadBytes, 'x'), ""),
+              HasReason(v1::REASON_CIPHERTEXT_CORRUPT));
 }
 
 TEST(HpkeTest, WrongInputIsRefused) {

@@ -2,6 +2,7 @@
 
 #include <openssl/err.h>
 #include <openssl/evp.h>
+#include <openssl/modes.h>
 
 #include "absl/strings/str_cat.h"
 #include "common/crypto/openssl.h"
@@ -17,24 +18,33 @@ constexpr size_t kKekBytes = 32;
 constexpr size_t kHeaderBytes = 8;
 constexpr size_t kMaxWrappedBytes = 4096 + kHeaderBytes;
 
-const EVP_CIPHER* WrapPad() {
-  static const EVP_CIPHER* const cipher = EVP_CIPHER_fetch(nullptr, "AES-256-WRAP-PAD", nullptr);
+const EVP_CIPHER* Aes256() {
+  static const EVP_CIPHER* const cipher = EVP_CIPHER_fetch(nullptr, "AES-256-ECB", nullptr);
   return cipher;
 }
 
+// The block cipher under RFC 5649's wrapping. OpenSSL's own AES-256-WRAP-PAD runs its table-free C
+// cipher instead of the processor's instructions, which makes an unwrap eight times as dear.
 absl::StatusOr<internal::CipherCtx> NewContext(const SecretKey& kek, bool wrap) {
   if (kek.size() != kKekBytes) {
     return Error(v1::REASON_INVALID_ARGUMENT,
                  absl::StrCat("a key encryption key has ", kKekBytes, " bytes, not ", kek.size()));
   }
   internal::CipherCtx ctx(EVP_CIPHER_CTX_new());
-  if (ctx == nullptr) return internal::OpensslError("AES key wrap");
-  EVP_CIPHER_CTX_set_flags(ctx.get(), EVP_CIPHER_CTX_FLAG_WRAP_ALLOW);
-  if (EVP_CipherInit_ex2(ctx.get(), WrapPad(), kek.bytes(SecretKeyAccess::Token()).data(), nullptr,
-                         wrap ? 1 : 0, nullptr) != 1) {
+  if (ctx == nullptr ||
+      EVP_CipherInit_ex2(ctx.get(), Aes256(), kek.bytes(SecretKeyAccess::Token()).data(), nullptr,
+                         wrap ? 1 : 0, nullptr) != 1 ||
+      EVP_CIPHER_CTX_set_padding(ctx.get(), 0) != 1) {
     return internal::OpensslError("AES key wrap");
   }
   return ctx;
+}
+
+// One block, in the direction of the context.
+void RunBlock(const uint8_t in[16], uint8_t out[16], const void* key) {
+  auto* const ctx = static_cast<EVP_CIPHER_CTX*>(const_cast<void*>(key));
+  int size = 0;
+  KS_CHECK(EVP_CipherUpdate(ctx, out, &size, in, 16) == 1 && size == 16);
 }
 
 absl::Status Corrupt() {
@@ -49,11 +59,10 @@ absl::StatusOr<std::string> WrapKey(const SecretKey& kek, const SecretKey& key) 
   if (key.empty()) return Error(v1::REASON_INVALID_ARGUMENT, "there is no key to wrap");
   KS_ASSIGN_OR_RETURN(const internal::CipherCtx ctx, NewContext(kek, true));
   std::string wrapped((key.size() + 7) / 8 * 8 + kHeaderBytes, '\0');
-  int size = 0;
-  if (EVP_CipherUpdate(ctx.get(), reinterpret_cast<uint8_t*>(&wrapped[0]), &size,
-                       key.bytes(SecretKeyAccess::Token()).data(),
-                       static_cast<int>(key.size())) != 1 ||
-      static_cast<size_t>(size) != wrapped.size()) {
+  const size_t size =
+      CRYPTO_128_wrap_pad(ctx.get(), /*icv=*/nullptr, reinterpret_cast<uint8_t*>(&wrapped[0]),
+                          key.bytes(SecretKeyAccess::Token()).data(), key.size(), &RunBlock);
+  if (size != wrapped.size()) {
     return internal::OpensslError("AES key wrap");
   }
   return wrapped;
@@ -67,14 +76,12 @@ absl::StatusOr<SecretKey> UnwrapKey(const SecretKey& kek, absl::string_view wrap
   KS_ASSIGN_OR_RETURN(const internal::CipherCtx ctx, NewContext(kek, false));
   KS_ASSIGN_OR_RETURN(SecretKey padded, SecretKey::Zeroed(wrapped.size() - kHeaderBytes));
   const absl::Span<uint8_t> bytes = padded.mutable_bytes(SecretKeyAccess::Token());
-  int size = 0;
-  if (EVP_CipherUpdate(ctx.get(), bytes.data(), &size, internal::AsBytes(wrapped).data(),
-                       static_cast<int>(wrapped.size())) != 1 ||
-      size <= 0 || static_cast<size_t>(size) > bytes.size()) {
-    return Corrupt();
-  }
-  if (static_cast<size_t>(size) == bytes.size()) return padded;
-  return SecretKey::CopyOf(bytes.first(static_cast<size_t>(size)));
+  const size_t size =
+      CRYPTO_128_unwrap_pad(ctx.get(), /*icv=*/nullptr, bytes.data(),
+                            internal::AsBytes(wrapped).data(), wrapped.size(), &RunBlock);
+  if (size == 0 || size > bytes.size()) return Corrupt();
+  if (size == bytes.size()) return padded;
+  return SecretKey::CopyOf(bytes.first(size));
 }
 
 }  // namespace keysphere::crypto

@@ -146,6 +146,22 @@ TEST_F(MemoryTest, S147_Transport) {
   const SecretKey opened =
       host.Open(SealTo(host.public_key(), "info", secret).value(), "info").value();
   ExpectOnlyInKeyMemory(opened, "transported key");
+
+  // Both ends know their private keys, and keep what they agreed on.
+  const SecretKey ephemeral = SecretKey::Random(32).value();
+  const SecretKey private_key = SecretKey::Random(32).value();
+  const std::string public_key = internal::X25519Public(private_key).value();
+  HpkeContext sender =
+      internal::HpkeSenderContext(internal::HpkeAead::kAes256Gcm, ephemeral, public_key, "info")
+          .value();
+  HpkeContext receiver =
+      internal::HpkeReceiverContext(internal::HpkeAead::kAes256Gcm, private_key, public_key,
+                                    sender.encapsulated_key(), "info")
+          .value();
+  const std::string sealed = sender.Seal("aad", secret).value();
+  ASSERT_TRUE(receiver.Open("aad", sealed).value().Equals(secret));
+  ExpectOnlyInKeyMemory(ephemeral, "ephemeral key");
+  ExpectOnlyInKeyMemory(private_key, "private key");
 }
 
 TEST_F(MemoryTest, S147_Bundles) {

@@ -1,10 +1,8 @@
 #include "hostagent/vm/key_safe.h"
 
-#include <openssl/evp.h>
-#include <openssl/params.h>
+#include <openssl/crypto.h>
 
 #include <cstdint>
-#include <memory>
 #include <utility>
 
 #include "absl/strings/ascii.h"
@@ -15,6 +13,7 @@
 #include "absl/types/span.h"
 #include "common/crypto/digest.h"
 #include "common/crypto/key_wrap.h"
+#include "common/crypto/mac.h"
 #include "common/status/status.h"
 
 namespace keysphere::hostagent::vm {
@@ -28,7 +27,7 @@ constexpr absl::string_view kMagic("KS1\x01", 4);
 constexpr absl::string_view kMacKeyLabel = "keysphere key safe mac";
 constexpr size_t kDekBytes = 32;
 constexpr size_t kWrappedBytes = 40;
-constexpr size_t kMacBytes = 32;
+using crypto::kMacBytes;
 constexpr size_t kCheckBytes = 8;
 static_assert(4 + kWrappedBytes + kMacBytes + kCheckBytes == kKeySafeBlobBytes, "layout");
 
@@ -44,34 +43,16 @@ std::string Framed(std::initializer_list<absl::string_view> parts) {
   return framed;
 }
 
-// The algorithm is fetched once; the context, which holds the key, lives for one call.
-absl::Status HmacSha256(const crypto::SecretKey& key, absl::string_view data,
-                        absl::Span<uint8_t> mac) {
-  static EVP_MAC* const algorithm = EVP_MAC_fetch(nullptr, "HMAC", nullptr);
-  const std::unique_ptr<EVP_MAC_CTX, decltype(&EVP_MAC_CTX_free)> context(
-      EVP_MAC_CTX_new(algorithm), &EVP_MAC_CTX_free);
-  char digest[] = "SHA256";
-  const OSSL_PARAM params[] = {OSSL_PARAM_construct_utf8_string("digest", digest, 0),
-                               OSSL_PARAM_construct_end()};
-  const auto bytes = key.bytes(crypto::SecretKeyAccess::Token());
-  size_t size = 0;
-  if (context == nullptr || EVP_MAC_init(context.get(), bytes.data(), bytes.size(), params) != 1 ||
-      EVP_MAC_update(context.get(), reinterpret_cast<const uint8_t*>(data.data()), data.size()) !=
-          1 ||
-      EVP_MAC_final(context.get(), mac.data(), &size, mac.size()) != 1 || size != kMacBytes) {
-    return status::Error(v1::REASON_INTERNAL, "HMAC-SHA-256 failed");
-  }
-  return absl::OkStatus();
-}
-
 absl::StatusOr<std::string> BindingMac(const crypto::SecretKey& dek, const KeyId& key,
                                        absl::string_view wrapped, absl::string_view binding) {
+  const crypto::SecretKeyAccess access = crypto::SecretKeyAccess::Token();
   KS_ASSIGN_OR_RETURN(crypto::SecretKey mac_key, crypto::SecretKey::Zeroed(kMacBytes));
   KS_RETURN_IF_ERROR(
-      HmacSha256(dek, kMacKeyLabel, mac_key.mutable_bytes(crypto::SecretKeyAccess::Token())));
+      crypto::HmacSha256(dek.bytes(access), {kMacKeyLabel}, mac_key.mutable_bytes(access)));
   std::string mac(kMacBytes, '\0');
-  KS_RETURN_IF_ERROR(HmacSha256(mac_key, Framed({binding, key.provider, key.key_id, wrapped}),
-                                absl::MakeSpan(reinterpret_cast<uint8_t*>(&mac[0]), mac.size())));
+  KS_RETURN_IF_ERROR(crypto::HmacSha256(
+      mac_key.bytes(access), {Framed({binding, key.provider, key.key_id, wrapped})},
+      absl::MakeSpan(reinterpret_cast<uint8_t*>(&mac[0]), mac.size())));
   return mac;
 }
 
