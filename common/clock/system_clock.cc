@@ -6,19 +6,19 @@
 
 namespace keysphere::clock {
 
-SystemClock::SystemClock() : thread_([this] { Work(); }) {}
-
 SystemClock::~SystemClock() { StopTimers(); }
 
 void SystemClock::StopTimers() {
   TimerQueue dropped;  // destroyed after the lock
+  std::thread thread;
   {
     sync::MutexLock lock(&mutex_);
     stopping_ = true;
     std::swap(dropped, timers_);
+    thread.swap(thread_);
   }
   Wake();
-  if (thread_.joinable()) thread_.join();
+  if (thread.joinable()) thread.join();
 }
 
 absl::Time SystemClock::Now() { return absl::Now(); }
@@ -33,6 +33,7 @@ Clock::TimerId SystemClock::RunAt(absl::Time when, absl::AnyInvocable<void()> ca
     first = when < sleeps_until_;
     // One wake is enough.
     if (first) sleeps_until_ = absl::InfinitePast();
+    if (!thread_.joinable()) thread_ = std::thread([this] { Work(); });
   }
   if (first) Wake();
   return id;

@@ -14,7 +14,7 @@ namespace keysphere::clock {
 // The machine's wall time. One thread calls the timers; a callback must not destroy the clock.
 class SystemClock : public Clock {
  public:
-  SystemClock();
+  SystemClock() = default;
   ~SystemClock() override;
   SystemClock(const SystemClock&) = delete;
   SystemClock& operator=(const SystemClock&) = delete;
@@ -37,7 +37,7 @@ class SystemClock : public Clock {
   // Until when the thread sleeps, at most; in the past while it is awake and will look by itself.
   absl::Time sleeps_until_ ABSL_GUARDED_BY(mutex_) = absl::InfinitePast();
   FutexWord changes_{0};  // rises when the thread has to look again
-  std::thread thread_;
+  std::thread thread_ ABSL_GUARDED_BY(mutex_);  // from the first timer on
 };
 
 }  // namespace keysphere::clock

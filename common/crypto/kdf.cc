@@ -68,6 +68,10 @@ absl::StatusOr<SecretKey> DeriveHostConfigBodyKey(const SecretKey& configuration
   return Derive(configuration_key, labels::kHostConfigBody, "", kKeyBytes);
 }
 
+absl::StatusOr<SecretKey> DeriveHostConfigJournalKey(const SecretKey& configuration_key) {
+  return Derive(configuration_key, labels::kHostConfigJournal, "", kKeyBytes);
+}
+
 absl::StatusOr<SecretKey> DeriveHostConfigSecretsKey(const SecretKey& configuration_key) {
   return Derive(configuration_key, labels::kHostConfigSecrets, "", kKeyBytes);
 }

@@ -27,9 +27,11 @@ absl::StatusOr<SecretKey> DeriveHostKey(const SecretKey& kdk, absl::string_view 
 // The 64 bytes, with unequal halves, that AES-256-XTS needs for a disk.
 absl::StatusOr<SecretKey> DeriveXtsKey(const SecretKey& dek);
 
-// The two keys under which a host's configuration lies on disk (S138): that of the file, and that
-// of the secrets in it, so that the file can be read without a secret in ordinary memory.
+// The keys under which a host's configuration lies on disk (S138): that of the file, that of its
+// journal, and that of the secrets in both, so that they can be read without a secret in ordinary
+// memory.
 absl::StatusOr<SecretKey> DeriveHostConfigBodyKey(const SecretKey& configuration_key);
+absl::StatusOr<SecretKey> DeriveHostConfigJournalKey(const SecretKey& configuration_key);
 absl::StatusOr<SecretKey> DeriveHostConfigSecretsKey(const SecretKey& configuration_key);
 
 // 8 bytes that tell two keys apart and reveal nothing about them (S141). Not secret.

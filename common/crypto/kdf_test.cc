@@ -34,6 +34,8 @@ TEST(KdfTest, S136_FixedVectors) {
   EXPECT_EQ(ToHex(KeyCheckValue(kdk).value()), "baadc6e7baef2e9b");
   EXPECT_EQ(HexOf(DeriveHostConfigBodyKey(kdk).value()),
             "0ce1a870a533da0f1020808d82042e222b3afc86509b8ed71fa2c7140f21ece5");
+  EXPECT_EQ(HexOf(DeriveHostConfigJournalKey(kdk).value()),
+            "b95974ce7e37efef35c40e1d2061f7e531a39096ee3e1235a901d97ee6b94d0c");
   EXPECT_EQ(HexOf(DeriveHostConfigSecretsKey(kdk).value()),
             "28a90ea04069b5e9c1345b27de5661bcd59665ab42381f553f4437c906a2e60a");
 }

@@ -25,9 +25,10 @@ inline constexpr char kHostKey[] = "keysphere host key";
 inline constexpr char kDiskXts[] = "keysphere disk xts";
 // Key -> check value: the first 8 of 32 bytes; no context.
 inline constexpr char kCheckValue[] = "keysphere kcv";
-// Configuration key of a host -> key of its configuration file, and key of the secrets in that (32
-// bytes each, S138); no context.
+// Configuration key of a host -> key of its configuration file, of that file's journal, and of the
+// secrets in both (32 bytes each, S138); no context.
 inline constexpr char kHostConfigBody[] = "keysphere host config body";
+inline constexpr char kHostConfigJournal[] = "keysphere host config journal";
 inline constexpr char kHostConfigSecrets[] = "keysphere host config secrets";
 
 // The context of a key id: its bytes as they are (never empty).

@@ -15,13 +15,15 @@ TEST(LabelsTest, S136_LabelsNeverChange) {
   EXPECT_STREQ(kDiskXts, "keysphere disk xts");
   EXPECT_STREQ(kCheckValue, "keysphere kcv");
   EXPECT_STREQ(kHostConfigBody, "keysphere host config body");
+  EXPECT_STREQ(kHostConfigJournal, "keysphere host config journal");
   EXPECT_STREQ(kHostConfigSecrets, "keysphere host config secrets");
 }
 
 TEST(LabelsTest, S136_EachPurposeHasItsOwnLabel) {
-  const std::set<std::string> all = {kVmKek,      kHostKey,        kDiskXts,
-                                     kCheckValue, kHostConfigBody, kHostConfigSecrets};
-  EXPECT_EQ(all.size(), 6u);
+  const std::set<std::string> all = {
+      kVmKek,          kHostKey,           kDiskXts,          kCheckValue,
+      kHostConfigBody, kHostConfigJournal, kHostConfigSecrets};
+  EXPECT_EQ(all.size(), 7u);
 }
 
 TEST(LabelsTest, TransportInfoIsFixed) {

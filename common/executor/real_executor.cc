@@ -42,7 +42,8 @@ void RealExecutor::Post(Task task) {
     // What a task posts is mostly its last act: this thread takes the one that waits when the task
     // has ended, which costs less than waking another for it.
     const bool follows = current_executor == this && queue_.size() == 1;
-    wake = waiting_ > 0 && !follows;
+    wake = waiting_ > 0 && !waking_ && !follows;
+    waking_ = waking_ || wake;
     // A process at rest has few threads: one starts when there is work that none is free for.
     const bool short_of_threads = waiting_ == 0 && !follows && !stopping_;
     if (short_of_threads && threads_.size() < max_threads_) {
@@ -53,18 +54,25 @@ void RealExecutor::Post(Task task) {
 }
 
 bool RealExecutor::Next(Item* item) {
-  sync::MutexLock lock(&mutex_);
-  while (queue_.empty() || (stopping_ && drained_ >= kMaxDrainedTasks)) {
-    // A running task may still post: only when none runs is the drain done.
-    if (stopping_ && (running_ == 0 || drained_ >= kMaxDrainedTasks)) return false;
-    ++waiting_;
-    changed_.Wait(&mutex_);
-    --waiting_;
+  bool wake_another = false;
+  {
+    sync::MutexLock lock(&mutex_);
+    while (queue_.empty() || (stopping_ && drained_ >= kMaxDrainedTasks)) {
+      // A running task may still post: only when none runs is the drain done.
+      if (stopping_ && (running_ == 0 || drained_ >= kMaxDrainedTasks)) return false;
+      ++waiting_;
+      changed_.Wait(&mutex_);
+      --waiting_;
+      waking_ = false;  // or nobody was woken: then one more is, at worst
+    }
+    *item = std::move(queue_.front());
+    queue_.pop_front();
+    ++running_;
+    if (stopping_) ++drained_;
+    wake_another = waiting_ > 0 && !waking_ && !queue_.empty();
+    waking_ = waking_ || wake_another;
   }
-  *item = std::move(queue_.front());
-  queue_.pop_front();
-  ++running_;
-  if (stopping_) ++drained_;
+  if (wake_another) changed_.Signal();
   return true;
 }
 

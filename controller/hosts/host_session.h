@@ -12,7 +12,10 @@
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "absl/types/optional.h"
 #include "common/clock/clock.h"
+#include "common/crypto/hpke.h"
+#include "common/crypto/secret_key.h"
 #include "common/executor/executor.h"
 #include "common/random/random.h"
 #include "common/status/callback.h"
@@ -200,7 +203,9 @@ class HostSession : public std::enable_shared_from_this<HostSession> {
   void NoteVerified();
   absl::StatusOr<host::v1::ApplyKeysRequest> MakeApplyRequest(
       SyncKind kind, const remediation::DesiredState& desired, bool report_is_current,
-      std::vector<std::string>* added) const;
+      std::vector<std::string>* added);
+  // Sealed to this boot of the host, under the one agreement with it.
+  absl::StatusOr<std::string> Seal(const host::v1::KeyEntry& entry, const crypto::SecretKey& kdk);
   bool Holds(const host::v1::KeyEntry& entry) const;
   // The host is safe, and holds the KDK of its host key.
   bool HoldsHostKdk() const;
@@ -222,6 +227,7 @@ class HostSession : public std::enable_shared_from_this<HostSession> {
   int64_t epoch_ = 0;
   int64_t generation_ = 0;
   host::v1::GetHostStatusResponse status_;
+  absl::optional<crypto::TransportSession> transport_;  // with the host's boot of the last sealing
   host::v1::KeyReport keys_;
   std::map<std::string, host::v1::HostVm> vms_;
   bool snapshot_taken_ = false;

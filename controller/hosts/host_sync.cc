@@ -157,9 +157,19 @@ void HostSession::CheckThenApply() {
           }));
 }
 
+absl::StatusOr<std::string> HostSession::Seal(const host::v1::KeyEntry& entry,
+                                              const crypto::SecretKey& kdk) {
+  const std::string& host_key = status_.transport_public_key();
+  if (!transport_.has_value() || transport_->public_key() != host_key) {
+    KS_ASSIGN_OR_RETURN(transport_, crypto::TransportSession::Begin(host_key));
+  }
+  return transport_->Seal(
+      keyset::SealInfo(name_, status_.boot_id(), epoch_, entry.provider(), entry.key_id()), kdk);
+}
+
 absl::StatusOr<host::v1::ApplyKeysRequest> HostSession::MakeApplyRequest(
     SyncKind kind, const remediation::DesiredState& desired, bool report_is_current,
-    std::vector<std::string>* added) const {
+    std::vector<std::string>* added) {
   host::v1::ApplyKeysRequest request;
   request.set_epoch(epoch_);
   request.set_allow_removal(kind == SyncKind::kTick);
@@ -177,11 +187,7 @@ absl::StatusOr<host::v1::ApplyKeysRequest> HostSession::MakeApplyRequest(
     const providers::Provider* const provider = deps_.providers->Find(entry.provider());
     host::v1::SealedKey* const key = request.add_keys();
     *key->mutable_entry() = entry;
-    KS_ASSIGN_OR_RETURN(*key->mutable_sealed(),
-                        crypto::SealTo(status_.transport_public_key(),
-                                       keyset::SealInfo(name_, status_.boot_id(), epoch_,
-                                                        entry.provider(), entry.key_id()),
-                                       provider->kdk));
+    KS_ASSIGN_OR_RETURN(*key->mutable_sealed(), Seal(entry, provider->kdk));
     added->push_back(entry.provider());
   }
   return request;

@@ -162,10 +162,12 @@ class HostAgent {
   // Whether the message changes the configuration, and by which steps.
   absl::StatusOr<bool> PlanChange(const host::v1::ApplyKeysRequest& request,
                                   const config::HostConfig& config, KeyChange* change) const;
-  absl::StatusOr<bool> DecideKeys(const host::v1::ApplyKeysRequest& request,
-                                  config::HostConfig* config, KeyChange* change) const;
+  absl::StatusOr<config::ConfigChange> DecideKeys(const host::v1::ApplyKeysRequest& request,
+                                                  const config::HostConfig& config,
+                                                  KeyChange* change) const;
   absl::Status DecideStep(const host::v1::ApplyKeysRequest& request, const keys::KeyStep& step,
-                          config::HostConfig* config, KeyChange* change) const;
+                          const config::HostConfig& config, KeyChange* change,
+                          config::ConfigChange* edit) const;
   void CommitStandardKeys(KeyChange* change, host::v1::ApplyKeysResponse* response);
   void CommitKeys(const host::v1::ApplyKeysRequest& request, KeyChange* change,
                   Callback<host::v1::ApplyKeysResponse> done);

@@ -16,7 +16,7 @@ void HostAgent::Serve(const Caller& caller, Right right, const Request& request,
         absl::Status allowed = Admit(caller, right, request.epoch());
         if (allowed.ok()) allowed = CheckOpen();
         if (allowed.ok()) {
-          body(static_cast<const Request&>(request), std::move(done));
+          body(std::move(request), std::move(done));
         } else {
           done(allowed);
         }

@@ -19,18 +19,11 @@ using host::v1::ApplyKeysResponse;
 using host::v1::KeyEntry;
 using keys::KeyStep;
 
-config::Kdk* FindKdk(config::HostConfig* config, const std::string& provider) {
-  for (config::Kdk& kdk : *config->mutable_kdks()) {
+const config::Kdk* FindKdk(const config::HostConfig& config, const std::string& provider) {
+  for (const config::Kdk& kdk : config.kdks()) {
     if (kdk.provider() == provider) return &kdk;
   }
   return nullptr;
-}
-
-void RemoveKdk(config::HostConfig* config, const std::string& provider) {
-  auto* kdks = config->mutable_kdks();
-  kdks->erase(std::remove_if(kdks->begin(), kdks->end(),
-                             [&](const config::Kdk& kdk) { return kdk.provider() == provider; }),
-              kdks->end());
 }
 
 void FillKdk(const KeyEntry& entry, config::Kdk* kdk) {
@@ -75,7 +68,8 @@ struct HostAgent::KeyChange {
 };
 
 absl::Status HostAgent::DecideStep(const ApplyKeysRequest& request, const KeyStep& step,
-                                   config::HostConfig* config, KeyChange* change) const {
+                                   const config::HostConfig& config, KeyChange* change,
+                                   config::ConfigChange* edit) const {
   const KeyEntry& entry = step.entry;
   const std::string name = config::KdkSecretName(entry.provider(), entry.key_id());
   switch (step.kind) {
@@ -91,8 +85,7 @@ absl::Status HostAgent::DecideStep(const ApplyKeysRequest& request, const KeySte
             .Object("provider", entry.provider());
       }
       KS_ASSIGN_OR_RETURN(const std::string sealed, host_.config->SealSecret(name, kdk));
-      RemoveKdk(config, entry.provider());
-      config::Kdk* saved = config->add_kdks();
+      config::Kdk* const saved = edit->add_put_kdks();
       FillKdk(entry, saved);
       saved->set_sealed_key(sealed);
       change->opened.emplace_back(entry, std::move(kdk));
@@ -100,18 +93,19 @@ absl::Status HostAgent::DecideStep(const ApplyKeysRequest& request, const KeySte
       return absl::OkStatus();
     }
     case KeyStep::Kind::kRelabel: {
-      config::Kdk* saved = FindKdk(config, entry.provider());
+      const config::Kdk* const held = FindKdk(config, entry.provider());
       KS_ASSIGN_OR_RETURN(
           const crypto::SecretKey kdk,
-          host_.config->OpenSecret(config::KdkSecretName(saved->provider(), saved->key_id()),
-                                   saved->sealed_key()));
+          host_.config->OpenSecret(config::KdkSecretName(held->provider(), held->key_id()),
+                                   held->sealed_key()));
       KS_ASSIGN_OR_RETURN(const std::string sealed, host_.config->SealSecret(name, kdk));
+      config::Kdk* const saved = edit->add_put_kdks();
       FillKdk(entry, saved);
       saved->set_sealed_key(sealed);
       return absl::OkStatus();
     }
     case KeyStep::Kind::kRemove:
-      RemoveKdk(config, entry.provider());
+      edit->add_removed_kdks(entry.provider());
       change->gone.native.insert(entry.provider());
       change->removed.push_back(entry.provider());
       return absl::OkStatus();
@@ -152,22 +146,26 @@ absl::StatusOr<bool> HostAgent::PlanChange(const ApplyKeysRequest& request,
          !change->plan.steps.empty();
 }
 
-absl::StatusOr<bool> HostAgent::DecideKeys(const ApplyKeysRequest& request,
-                                           config::HostConfig* config, KeyChange* change) const {
-  KS_ASSIGN_OR_RETURN(const bool changed, PlanChange(request, *config, change));
-  if (!changed) return false;
-  config::HostConfig next = *config;
+absl::StatusOr<config::ConfigChange> HostAgent::DecideKeys(const ApplyKeysRequest& request,
+                                                           const config::HostConfig& config,
+                                                           KeyChange* change) const {
+  config::ConfigChange edit;
+  KS_ASSIGN_OR_RETURN(const bool changed, PlanChange(request, config, change));
+  if (!changed) return edit;
   for (const KeyStep& step : change->plan.steps) {
-    KS_RETURN_IF_ERROR(DecideStep(request, step, &next, change));
+    KS_RETURN_IF_ERROR(DecideStep(request, step, config, change, &edit));
   }
-  if (PersistsKeys(host_.config->mode(), next)) {
-    KS_RETURN_IF_ERROR(PersistKeys(*host_.config, change->standard.add, &next));
-    ForgetKeys(change->standard.remove, &next);
+  if (PersistsKeys(host_.config->mode(), config)) {
+    KS_RETURN_IF_ERROR(PersistKeys(*host_.config, change->standard.add, &edit));
+    ForgetKeys(change->standard.remove, &edit);
   }
-  NoteCluster(request.cluster(), request.allow_removal(), &next);
-  next.mutable_attachment()->set_generation(static_cast<uint64_t>(request.generation()));
-  config->Swap(&next);
-  return true;
+  config::Attachment* const attachment = edit.mutable_attachment();
+  *attachment = config.attachment();
+  if (IsNewCluster(request.cluster(), request.allow_removal(), config)) {
+    attachment->set_cluster(request.cluster());
+  }
+  attachment->set_generation(static_cast<uint64_t>(request.generation()));
+  return edit;
 }
 
 void HostAgent::CommitStandardKeys(KeyChange* change, ApplyKeysResponse* response) {
@@ -193,7 +191,7 @@ void HostAgent::CommitStandardKeys(KeyChange* change, ApplyKeysResponse* respons
 void HostAgent::CommitKeys(const ApplyKeysRequest& request, KeyChange* change,
                            Callback<ApplyKeysResponse> done) {
   generation_ = std::max(generation_, request.generation());
-  const std::string before = host_.keys.Report("").SerializeAsString();
+  const std::string before = host_.keys.ReportBytes();
   for (auto& [entry, kdk] : change->opened) host_.keys.Put(entry, std::move(kdk));
   for (const KeyStep& step : change->plan.steps) {
     if (step.kind == KeyStep::Kind::kRelabel) host_.keys.Relabel(step.entry);
@@ -208,7 +206,7 @@ void HostAgent::CommitKeys(const ApplyKeysRequest& request, KeyChange* change,
     host_.log().Info("host.key_removed", {{"provider", provider}});
   }
   if (cluster_changed) StatusChanged();
-  if (cluster_changed || host_.keys.Report("").SerializeAsString() != before) {
+  if (cluster_changed || host_.keys.ReportBytes() != before) {
     KeysChanged();
   } else if (servers_changed) {
     vms_->RefreshExplanations();
@@ -241,8 +239,8 @@ void HostAgent::ApplyKeys(const Caller& caller, const ApplyKeysRequest& request,
                           Callback<ApplyKeysResponse> done) {
   Serve(
       caller, Right::kManage, request, std::move(done),
-      [this](const ApplyKeysRequest& req, Callback<ApplyKeysResponse> answer) {
-        auto message = std::make_shared<const ApplyKeysRequest>(req);
+      [this](ApplyKeysRequest req, Callback<ApplyKeysResponse> answer) {
+        auto message = std::make_shared<const ApplyKeysRequest>(std::move(req));
         auto change = std::make_shared<KeyChange>();
         if (host_.config->idle()) {  // the message of a host that has all it should is quick
           const absl::StatusOr<bool> changes =
@@ -251,8 +249,8 @@ void HostAgent::ApplyKeys(const Caller& caller, const ApplyKeysRequest& request,
           if (!*changes) return CommitKeys(*message, change.get(), std::move(answer));
           *change = KeyChange();
         }
-        host_.config->Submit(
-            [this, message, change](config::HostConfig* config) {
+        host_.config->Edit(
+            [this, message, change](const config::HostConfig& config) {
               return DecideKeys(*message, config, change.get());
             },
             [this, message, change, answer = std::move(answer)](const absl::Status& saved) mutable {

@@ -7,6 +7,7 @@
 #include "hostagent/agent/host_agent.h"
 #include "hostagent/agent/host_agent_serve.h"
 #include "hostagent/agent/persisted_keys.h"
+#include "hostagent/config/config_journal.h"
 
 namespace keysphere::hostagent::agent {
 namespace {
@@ -164,7 +165,9 @@ void HostAgent::SetCryptoMode(const Caller& caller, const host::v1::SetCryptoMod
                 KS_ASSIGN_OR_RETURN(bool changed,
                                     ChangeCryptoMode(action, key, host_.keys, value, &next));
                 if (!brought->empty() && PersistsKeys(host_.config->mode(), *config)) {
-                  KS_RETURN_IF_ERROR(PersistKeys(*host_.config, *brought, config));
+                  config::ConfigChange kept;
+                  KS_RETURN_IF_ERROR(PersistKeys(*host_.config, *brought, &kept));
+                  config::Apply(kept, config);
                   changed = true;
                 }
                 *config->mutable_host_key() = std::move(next);

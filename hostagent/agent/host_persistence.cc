@@ -11,11 +11,13 @@ namespace keysphere::hostagent::agent {
 using host::v1::SetKeyPersistenceResponse;
 
 void HostAgent::PersistCachedKeys(Callback<SetKeyPersistenceResponse> done) {
-  host_.config->Submit(
-      [this](config::HostConfig* config) -> absl::StatusOr<bool> {
+  host_.config->Edit(
+      [this](const config::HostConfig& config) -> absl::StatusOr<config::ConfigChange> {
+        config::ConfigChange change;
         // Switched off again meanwhile.
-        if (!PersistsKeys(host_.config->mode(), *config)) return false;
-        return PersistAll(*host_.config, host_.keys.standard(), config);
+        if (!PersistsKeys(host_.config->mode(), config)) return change;
+        KS_RETURN_IF_ERROR(PersistAll(*host_.config, host_.keys.standard(), config, &change));
+        return change;
       },
       [this, done = std::move(done)](const absl::Status& saved) mutable {
         if (!saved.ok()) {

@@ -1,6 +1,5 @@
 #include "hostagent/agent/persisted_keys.h"
 
-#include <algorithm>
 #include <set>
 #include <string>
 #include <utility>
@@ -9,49 +8,29 @@
 #include "common/status/status.h"
 
 namespace keysphere::hostagent::agent {
-namespace {
-
-using KeyNames = std::set<std::pair<std::string, std::string>>;
-
-bool Erase(const KeyNames& names, config::HostConfig* config) {
-  auto* const kept = config->mutable_persisted_keys();
-  const int before = kept->size();
-  kept->erase(std::remove_if(kept->begin(), kept->end(),
-                             [&names](const config::PersistedKey& key) {
-                               return names.count({key.provider(), key.key_id()}) > 0;
-                             }),
-              kept->end());
-  return kept->size() != before;
-}
-
-}  // namespace
 
 bool PersistsKeys(config::Mode mode, const config::HostConfig& config) {
   return mode == config::MODE_TPM && config.key_persistence();
 }
 
 absl::Status PersistKeys(const ConfigWriter& writer, const std::vector<keys::StandardKey>& keys,
-                         config::HostConfig* config) {
-  std::vector<config::PersistedKey> sealed;
-  KeyNames names;
+                         config::ConfigChange* change) {
   for (const keys::StandardKey& key : keys) {
-    config::PersistedKey& kept = sealed.emplace_back();
-    kept.set_provider(key.provider);
-    kept.set_key_id(key.key_id);
     KS_ASSIGN_OR_RETURN(
-        *kept.mutable_sealed_key(),
+        std::string sealed,
         writer.SealSecret(config::PersistedKeySecretName(key.provider, key.key_id), key.key));
-    names.emplace(key.provider, key.key_id);
+    config::PersistedKey* const kept = change->add_put_persisted_keys();
+    kept->set_provider(key.provider);
+    kept->set_key_id(key.key_id);
+    kept->set_sealed_key(std::move(sealed));
   }
-  Erase(names, config);
-  for (config::PersistedKey& kept : sealed) *config->add_persisted_keys() = std::move(kept);
   return absl::OkStatus();
 }
 
-absl::StatusOr<bool> PersistAll(const ConfigWriter& writer, const keys::StandardKeys& cached,
-                                config::HostConfig* config) {
-  KeyNames kept;
-  for (const config::PersistedKey& key : config->persisted_keys()) {
+absl::Status PersistAll(const ConfigWriter& writer, const keys::StandardKeys& cached,
+                        const config::HostConfig& config, config::ConfigChange* change) {
+  std::set<std::pair<std::string, std::string>> kept;
+  for (const config::PersistedKey& key : config.persisted_keys()) {
     kept.emplace(key.provider(), key.key_id());
   }
   std::vector<keys::StandardKey> missing;
@@ -66,18 +45,17 @@ absl::StatusOr<bool> PersistAll(const ConfigWriter& writer, const keys::Standard
       KS_ASSIGN_OR_RETURN(copy.key, key->Clone());
     }
   }
-  if (missing.empty()) return false;
-  KS_RETURN_IF_ERROR(PersistKeys(writer, missing, config));
-  return true;
+  return PersistKeys(writer, missing, change);
 }
 
-bool ForgetKeys(const std::vector<host::v1::StandardKeyList>& lists, config::HostConfig* config) {
-  if (config->persisted_keys().empty()) return false;
-  KeyNames names;
+void ForgetKeys(const std::vector<host::v1::StandardKeyList>& lists, config::ConfigChange* change) {
   for (const host::v1::StandardKeyList& list : lists) {
-    for (const auto& key : list.keys()) names.emplace(list.provider(), key.key_id());
+    for (const auto& key : list.keys()) {
+      config::PersistedKey* const gone = change->add_removed_persisted_keys();
+      gone->set_provider(list.provider());
+      gone->set_key_id(key.key_id());
+    }
   }
-  return Erase(names, config);
 }
 
 absl::StatusOr<std::vector<keys::StandardKey>> LoadPersistedKeys(const ConfigWriter& writer) {

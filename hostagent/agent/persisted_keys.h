@@ -15,14 +15,14 @@ namespace keysphere::hostagent::agent {
 // Whether keys that come are kept.
 bool PersistsKeys(config::Mode mode, const config::HostConfig& config);
 
-// Keeps these keys, each in place of a former one of its name.
+// Adds to a change that it keeps these keys, each in place of a former one of its name.
 absl::Status PersistKeys(const ConfigWriter& writer, const std::vector<keys::StandardKey>& keys,
-                         config::HostConfig* config);
-// Keeps what is cached and not kept yet. True: there was some.
-absl::StatusOr<bool> PersistAll(const ConfigWriter& writer, const keys::StandardKeys& cached,
-                                config::HostConfig* config);
-// Erases these. True: some was there.
-bool ForgetKeys(const std::vector<host::v1::StandardKeyList>& lists, config::HostConfig* config);
+                         config::ConfigChange* change);
+// Adds that it keeps what is cached and is not kept in `config` yet.
+absl::Status PersistAll(const ConfigWriter& writer, const keys::StandardKeys& cached,
+                        const config::HostConfig& config, config::ConfigChange* change);
+// Adds that it erases these.
+void ForgetKeys(const std::vector<host::v1::StandardKeyList>& lists, config::ConfigChange* change);
 
 // What is kept, opened.
 absl::StatusOr<std::vector<keys::StandardKey>> LoadPersistedKeys(const ConfigWriter& writer);

@@ -57,11 +57,13 @@ VmPtr VmRegistry::NewRecord(const std::string& id, const std::string& name,
 
 void VmRegistry::Enqueue(const VmPtr& vm,
                          absl::AnyInvocable<void(absl::AnyInvocable<void()>)> body) {
+  if (!vm->busy) {  // at once: this is the host's strand
+    vm->busy = true;
+    body([this, vm] { EndOperation(vm); });
+    return;
+  }
   vm->queue.push_back(
       [this, vm, body = std::move(body)]() mutable { body([this, vm] { EndOperation(vm); }); });
-  if (vm->busy) return;
-  vm->busy = true;
-  EndOperation(vm);
 }
 
 void VmRegistry::EndOperation(const VmPtr& vm) {

@@ -16,7 +16,6 @@ namespace {
 constexpr absl::string_view kMagic = "KEYSPHERE CONFIG\n";
 constexpr uint32_t kVersion = 1;
 constexpr size_t kSizeBytes = 4;
-constexpr size_t kChecksumBytes = 32;
 
 absl::Status Corrupt(absl::string_view what) {
   return status::Error(v1::REASON_CIPHERTEXT_CORRUPT, absl::StrCat("the host configuration ", what))
@@ -39,10 +38,10 @@ size_t ReadBigEndian(absl::string_view bytes) {
 
 absl::StatusOr<ConfigFile> ParseConfigFile(absl::string_view bytes) {
   const size_t header_at = kMagic.size() + kSizeBytes;
-  if (!absl::StartsWith(bytes, kMagic) || bytes.size() < header_at + kChecksumBytes) {
+  if (!absl::StartsWith(bytes, kMagic) || bytes.size() < header_at + kConfigChecksumBytes) {
     return Corrupt("is not one, or is cut");
   }
-  const absl::string_view content = bytes.substr(0, bytes.size() - kChecksumBytes);
+  const absl::string_view content = bytes.substr(0, bytes.size() - kConfigChecksumBytes);
   if (absl::string_view(crypto::Sha256(content)) != bytes.substr(content.size())) {
     return Corrupt("is damaged: its checksum does not fit");
   }
@@ -57,6 +56,7 @@ absl::StatusOr<ConfigFile> ParseConfigFile(absl::string_view bytes) {
   }
   file.prefix = std::string(content.substr(0, header_at + header_size));
   file.body = std::string(content.substr(file.prefix.size()));
+  file.checksum = std::string(bytes.substr(content.size()));
   return file;
 }
 

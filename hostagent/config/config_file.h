@@ -1,6 +1,7 @@
 #ifndef KEYSPHERE_HOSTAGENT_CONFIG_CONFIG_FILE_H_
 #define KEYSPHERE_HOSTAGENT_CONFIG_CONFIG_FILE_H_
 
+#include <cstddef>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -20,7 +21,11 @@ struct ConfigFile {
   // What the body is authenticated with, and the sealed body.
   std::string prefix;
   std::string body;
+  // SHA-256 of all before it, the last bytes of the file: no two files that were written have one.
+  std::string checksum;
 };
+
+constexpr size_t kConfigChecksumBytes = 32;
 
 // CIPHERTEXT_CORRUPT: not such a file, cut, damaged, or of a later version.
 absl::StatusOr<ConfigFile> ParseConfigFile(absl::string_view bytes);

@@ -65,6 +65,19 @@ std::string NameIn(const HostConfig& config) {
   return config.vms_size() == 1 ? config.vms(0).name() : std::string();
 }
 
+JournalRecord Renamed(absl::string_view provider) {
+  JournalRecord record;
+  record.add_changes()->add_removed_kdks("old");
+  record.add_changes()->add_put_kdks()->set_provider(std::string(provider));
+  return record;
+}
+
+std::string ProvidersIn(const HostConfig& config) {
+  std::string all;
+  for (const Kdk& kdk : config.kdks()) all += kdk.provider();
+  return all;
+}
+
 class HostConfigCrashTest : public ::testing::Test {
  protected:
   HostConfigCrashTest() {
@@ -186,10 +199,71 @@ TEST_F(HostConfigCrashTest, S148_KilledSaveLeavesTheOldOrTheNewConfiguration) {
   }
 }
 
+TEST_F(HostConfigCrashTest, S148_KilledAppendLeavesTheOldOrTheNewConfiguration) {
+  for (const auto& hardware : {hardware_, no_tpm_}) {
+    for (const bool first : {true, false}) {  // of its journal
+      SCOPED_TRACE(first);
+      Restore({});
+      Boot(hardware);
+      auto created = HostConfigStore::Create(place_).value();
+      HostConfig config;
+      config.add_kdks()->set_provider("old");
+      ASSERT_THAT(created.store->Save(config), IsOk());
+      bool old_seen = false;
+      KillAtEveryOperation(
+          [first](const HostConfigStore::Place& place) {
+            const auto store = HostConfigStore::Open(place);
+            ASSERT_THAT(store, IsOk());
+            JournalRecord same;
+            same.add_changes()->add_put_kdks()->set_provider("old");
+            if (!first) {
+              ASSERT_THAT((*store)->Append(same), IsOk());
+            }
+            EXPECT_THAT((*store)->Append(Renamed("new")), IsOk());
+          },
+          [&](bool killed) {
+            for (const char* time : {"first", "second"}) {  // opening folds the journal in
+              SCOPED_TRACE(time);
+              const auto store = HostConfigStore::Open(place_);
+              ASSERT_THAT(store, IsOk());
+              const std::string providers = ProvidersIn((*store)->config());
+              old_seen |= providers == "old";
+              EXPECT_TRUE(providers == "new" || (killed && providers == "old")) << providers;
+            }
+          });
+      EXPECT_TRUE(old_seen);
+    }
+  }
+}
+
+TEST_F(HostConfigCrashTest, S148_KilledSaveAfterAppendsLosesNone) {
+  auto created = HostConfigStore::Create(place_).value();
+  ASSERT_THAT(created.store->Save(ConfigNamed("old")), IsOk());
+  KillAtEveryOperation(
+      [](const HostConfigStore::Place& place) {
+        const auto store = HostConfigStore::Open(place);
+        ASSERT_THAT(store, IsOk());
+        ASSERT_THAT((*store)->Append(Renamed("a")), IsOk());
+        HostConfig config = (*store)->config();
+        config.mutable_vms(0)->set_name("new");
+        EXPECT_THAT((*store)->Save(config), IsOk());
+        EXPECT_THAT((*store)->Append(Renamed("b")), IsOk());
+      },
+      [&](bool killed) {
+        const auto store = HostConfigStore::Open(place_);
+        ASSERT_THAT(store, IsOk());
+        const std::string now =
+            absl::StrCat(NameIn((*store)->config()), ProvidersIn((*store)->config()));
+        EXPECT_TRUE(now == "newab" || (killed && (now == "old" || now == "olda" || now == "newa")))
+            << now;
+      });
+}
+
 TEST_F(HostConfigCrashTest, S148_KilledChangeToATpmStillOpensAndLeavesNoKeyFile) {
   Boot(no_tpm_);
   auto created = HostConfigStore::Create(place_).value();
   ASSERT_THAT(created.store->Save(ConfigNamed("old")), IsOk());
+  ASSERT_THAT(created.store->Append(Renamed("a")), IsOk());
   Boot(hardware_);
   KillAtEveryOperation(
       [](const HostConfigStore::Place& place) {
@@ -200,6 +274,7 @@ TEST_F(HostConfigCrashTest, S148_KilledChangeToATpmStillOpensAndLeavesNoKeyFile)
         ASSERT_THAT(store, IsOk());
         EXPECT_EQ((*store)->mode(), MODE_TPM);
         EXPECT_EQ(NameIn((*store)->config()), "old");
+        EXPECT_EQ(ProvidersIn((*store)->config()), "a");
         EXPECT_EQ(Snapshot().size(), 1u) << "config.ks alone";
       });
 }
@@ -207,6 +282,7 @@ TEST_F(HostConfigCrashTest, S148_KilledChangeToATpmStillOpensAndLeavesNoKeyFile)
 TEST_F(HostConfigCrashTest, S148_KilledRecoveryCanBeRepeatedAndOpensAfterwards) {
   auto created = HostConfigStore::Create(place_).value();
   ASSERT_THAT(created.store->Save(ConfigNamed("old")), IsOk());
+  ASSERT_THAT(created.store->Append(Renamed("a")), IsOk());
   const std::string key = BytesOf(created.recovery_key);
   const Files before = Snapshot();
   hardware_->SetFirmware("no secureBoot");
@@ -226,6 +302,7 @@ TEST_F(HostConfigCrashTest, S148_KilledRecoveryCanBeRepeatedAndOpensAfterwards) 
           }
           ASSERT_THAT(store, IsOk());
           EXPECT_EQ(NameIn((*store)->config()), "old");
+          EXPECT_EQ(ProvidersIn((*store)->config()), "a");
         });
   }
 }
@@ -255,6 +332,38 @@ TEST_F(HostConfigCrashTest, S148_FailedSaveKeepsTheOldConfigurationAndTheNextOne
       if (HasFailure() || !faults.met()) break;
       EXPECT_THAT((*store)->Save(ConfigNamed("next")), IsOk());
       EXPECT_EQ(NameIn(HostConfigStore::Open(place_).value()->config()), "next");
+    }
+    EXPECT_GT(failures, 3);
+  }
+}
+
+TEST_F(HostConfigCrashTest, S148_FailedAppendKeepsTheOldConfigurationAndTheNextOneWorks) {
+  for (const int error : {ENOSPC, EROFS, EIO}) {
+    Restore({});
+    auto created = HostConfigStore::Create(place_).value();
+    ASSERT_THAT(created.store->Append(Renamed("old")), IsOk());
+    const Files before = Snapshot();
+    int failures = 0;
+    for (int at = 0;; ++at) {
+      SCOPED_TRACE(absl::StrCat("operation ", at));
+      Restore(before);
+      FaultAt faults(at, error);
+      const files::FileSystem files(&faults, &GoOn);
+      HostConfigStore::Place place = place_;
+      place.files = &files;
+      const auto store = HostConfigStore::Open(place);
+      if (!store.ok()) {
+        EXPECT_THAT(HostConfigStore::Open(place), IsOk()) << "a second try works";
+        continue;
+      }
+      const absl::Status appended = (*store)->Append(Renamed("new"));
+      failures += appended.ok() ? 0 : 1;
+      EXPECT_EQ(ProvidersIn((*store)->config()), appended.ok() ? "new" : "old");
+      if (HasFailure() || !faults.met()) break;
+      EXPECT_THAT((*store)->Append(Renamed("next")), IsOk());
+      const std::string expected = appended.ok() ? "newnext" : "next";
+      EXPECT_EQ(ProvidersIn((*store)->config()), expected);
+      EXPECT_EQ(ProvidersIn(HostConfigStore::Open(place_).value()->config()), expected);
     }
     EXPECT_GT(failures, 3);
   }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "common/crypto/aead.h"
@@ -16,6 +17,9 @@ using crypto::SecretKey;
 using status::Error;
 
 constexpr size_t kMaxFileBytes = size_t{64} << 20;
+// A journal of this size is folded into config.ks by the next change: some hundred changes share
+// the cost of one write of the whole.
+constexpr uint64_t kMaxJournalBytes = 64 << 10;
 constexpr size_t kKeyBytes = 32;
 constexpr absl::string_view kRecoveryAad = "keysphere host recovery";
 
@@ -57,6 +61,10 @@ HostConfigStore::HostConfigStore(Place place)
     : place_(std::move(place)), key_file_(place_.state_dir, place_.files) {}
 
 std::string HostConfigStore::Path() const { return absl::StrCat(place_.state_dir, "/config.ks"); }
+
+std::string HostConfigStore::JournalPath() const {
+  return absl::StrCat(place_.state_dir, "/config.journal");
+}
 
 absl::StatusOr<bool> HostConfigStore::Exists(const Place& place) {
   const HostConfigStore store(place);
@@ -118,6 +126,7 @@ absl::StatusOr<std::unique_ptr<HostConfigStore>> HostConfigStore::Open(Place pla
   }
   store->header_ = file.header;
   store->config_ = *std::move(config);
+  KS_RETURN_IF_ERROR(store->ReplayJournal(file));
   // A write that was killed left its temporary file: perhaps with the key of mode NONE.
   KS_RETURN_IF_ERROR(store->place_.files->RemoveStaleTemporaries(store->place_.state_dir).status());
   if (store->mode() == MODE_TPM) {
@@ -126,6 +135,9 @@ absl::StatusOr<std::unique_ptr<HostConfigStore>> HostConfigStore::Open(Place pla
   } else if (store->HasTpm()) {
     KS_RETURN_IF_ERROR(store->Bind(store->config_));
   }
+  // An append may have been killed: what it left is not appended to. Where this fails nothing is
+  // lost; the next change writes the whole.
+  if (store->journal_exists_) (void)store->Write(store->header_, store->config_);
   return store;
 }
 
@@ -140,8 +152,10 @@ absl::StatusOr<std::unique_ptr<HostConfigStore>> HostConfigStore::OpenWithRecove
         .NextStep("Give the recovery key that this host showed last.");
   }
   KS_RETURN_IF_ERROR(store->AdoptKey(*std::move(key)));
-  KS_ASSIGN_OR_RETURN(HostConfig config, OpenBody(store->body_key_, file));
+  KS_ASSIGN_OR_RETURN(store->config_, OpenBody(store->body_key_, file));
   store->header_ = file.header;
+  KS_RETURN_IF_ERROR(store->ReplayJournal(file));
+  HostConfig config = store->config_;
   if (!store->HasTpm()) RemoveTpmOnlyKdks(&config);
   KS_RETURN_IF_ERROR(store->Bind(config));
   return store;
@@ -149,6 +163,7 @@ absl::StatusOr<std::unique_ptr<HostConfigStore>> HostConfigStore::OpenWithRecove
 
 absl::Status HostConfigStore::AdoptKey(SecretKey configuration_key) {
   KS_ASSIGN_OR_RETURN(body_key_, crypto::DeriveHostConfigBodyKey(configuration_key));
+  KS_ASSIGN_OR_RETURN(journal_key_, crypto::DeriveHostConfigJournalKey(configuration_key));
   KS_ASSIGN_OR_RETURN(secrets_key_, crypto::DeriveHostConfigSecretsKey(configuration_key));
   configuration_key_ = std::move(configuration_key);
   return absl::OkStatus();
@@ -179,22 +194,92 @@ absl::Status HostConfigStore::Bind(const HostConfig& config) {
 absl::Status HostConfigStore::Write(FileHeader header, HostConfig config) {
   header.set_generation(header_.generation() + 1);
   RemovePersistedKeys(header.mode(), &config);
+  // Until this has succeeded nobody knows which file is there: nothing is appended to a journal.
+  position_.base.clear();
   KS_ASSIGN_OR_RETURN(const std::string bytes, EncodeConfigFile(body_key_, header, config));
   KS_RETURN_IF_ERROR(place_.files->WriteFileAtomically(Path(), bytes, 0600));
   header_ = std::move(header);
   config_ = std::move(config);
+  position_ = {};
+  position_.base = bytes.substr(bytes.size() - kConfigChecksumBytes);
+  journal_.Close();
+  journal_bytes_ = 0;
+  // The journal of the former file counts no more, whether it goes or not.
+  if (journal_exists_) journal_exists_ = !place_.files->Remove(JournalPath()).ok();
+  return absl::OkStatus();
+}
+
+absl::Status HostConfigStore::ReplayJournal(const ConfigFile& file) {
+  const auto bytes = place_.files->ReadFile(JournalPath(), kMaxFileBytes);
+  if (absl::IsNotFound(bytes.status())) {
+    position_.base = file.checksum;
+    return absl::OkStatus();
+  }
+  KS_RETURN_IF_ERROR(bytes.status());
+  KS_ASSIGN_OR_RETURN(const std::vector<ConfigChange> changes,
+                      ReadJournal(journal_key_, file.checksum, *bytes));
+  for (const ConfigChange& change : changes) Apply(change, &config_);
+  journal_exists_ = true;
+  return absl::OkStatus();
+}
+
+absl::Status HostConfigStore::WriteRecord(absl::string_view record) {
+  const auto append = [this](absl::string_view bytes) -> absl::Status {
+    KS_RETURN_IF_ERROR(journal_.WriteAt(
+        journal_bytes_, {reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()}));
+    KS_RETURN_IF_ERROR(journal_.Sync());
+    journal_bytes_ += bytes.size();
+    return absl::OkStatus();
+  };
+  if (journal_.is_open()) return append(record);
+  journal_exists_ = true;
+  KS_ASSIGN_OR_RETURN(journal_, place_.files->Open(JournalPath(), files::OpenMode::kCreate, 0600));
+  KS_RETURN_IF_ERROR(journal_.Truncate(0));
+  KS_RETURN_IF_ERROR(append(absl::StrCat(JournalHeader(position_.base), record)));
+  return place_.files->SyncFolder(place_.state_dir);
+}
+
+absl::Status HostConfigStore::Append(const JournalRecord& changes) {
+  for (const ConfigChange& change : changes.changes()) {
+    KS_RETURN_IF_ERROR(CheckKdks(change.put_kdks()));
+  }
+  // Where persisted keys may not be kept, Write leaves them out.
+  const bool persists = mode() == MODE_TPM && config_.key_persistence();
+  bool whole = journal_bytes_ >= kMaxJournalBytes || position_.base.empty();
+  for (const ConfigChange& change : changes.changes()) {
+    whole = whole || (!persists && !change.put_persisted_keys().empty());
+  }
+  if (whole) {
+    HostConfig next = config_;
+    for (const ConfigChange& change : changes.changes()) Apply(change, &next);
+    return Write(header_, std::move(next));
+  }
+  JournalPosition next = position_;
+  KS_ASSIGN_OR_RETURN(const std::string record, EncodeRecord(journal_key_, changes, &next));
+  const absl::Status written = WriteRecord(record);
+  if (!written.ok()) {
+    // Any part of it may be there: nothing is appended behind it.
+    position_.base.clear();
+    return written;
+  }
+  position_ = std::move(next);
+  for (const ConfigChange& change : changes.changes()) Apply(change, &config_);
+  return absl::OkStatus();
+}
+
+absl::Status HostConfigStore::CheckKdks(const google::protobuf::RepeatedPtrField<Kdk>& kdks) const {
+  if (mode() == MODE_TPM) return absl::OkStatus();
+  for (const Kdk& kdk : kdks) {
+    if (!kdk.tpm_required()) continue;
+    return Error(v1::REASON_TPM_REQUIRED, "a TPM-only provider's key cannot be kept without one")
+        .Object("provider", kdk.provider())
+        .NextStep("Use a host with a TPM 2.0, or a provider that is not for TPM hosts only.");
+  }
   return absl::OkStatus();
 }
 
 absl::Status HostConfigStore::Save(const HostConfig& config) {
-  if (mode() != MODE_TPM) {
-    for (const Kdk& kdk : config.kdks()) {
-      if (!kdk.tpm_required()) continue;
-      return Error(v1::REASON_TPM_REQUIRED, "a TPM-only provider's key cannot be kept without one")
-          .Object("provider", kdk.provider())
-          .NextStep("Use a host with a TPM 2.0, or a provider that is not for TPM hosts only.");
-    }
-  }
+  KS_RETURN_IF_ERROR(CheckKdks(config.kdks()));
   return Write(header_, config);
 }
 

@@ -11,6 +11,7 @@
 #include "common/crypto/secret_key.h"
 #include "common/files/file_system.h"
 #include "hostagent/config/config_file.h"
+#include "hostagent/config/config_journal.h"
 #include "hostagent/config/host_config.pb.h"
 #include "hostagent/config/key_file.h"
 #include "hostagent/tpm/tpm.h"
@@ -27,8 +28,9 @@ constexpr absl::string_view kVsanKmsSecretName = "vsan kms";
 // state folder. With a TPM 2.0 the key is sealed into the TPM under PCR 7 (mode TPM); without one
 // it lies beside, in `config.key` (mode NONE, 0600). A recovery key, given out once, opens it too.
 //
-// A write replaces the file atomically: after a kill at any moment the old or the new
-// configuration is there. A file that does not open is never overwritten by a new one.
+// Save replaces the file atomically; Append adds to `config.journal`, which lies beside it and
+// begins anew with each Save. After a kill at any moment the old or the new configuration is there.
+// A file that does not open is never overwritten by a new one.
 //
 // Not thread safe, but for SealSecret and OpenSecret: it belongs to one strand. Calls read and
 // write files and block for about one fsync.
@@ -75,7 +77,7 @@ class HostConfigStore {
   // As last opened or saved.
   const HostConfig& config() const { return config_; }
   Mode mode() const { return header_.mode(); }
-  // Of the file: rises by one with each Save.
+  // Of config.ks: rises by one with each Save.
   uint64_t generation() const { return header_.generation(); }
 
   // Makes `config` durable; config() is it from then on, and remains the former where this fails
@@ -83,6 +85,10 @@ class HostConfigStore {
   // Persisted keys are written only with key_persistence and mode TPM (S56). TPM_REQUIRED: mode
   // NONE and a TPM-only KDK.
   absl::Status Save(const HostConfig& config);
+
+  // The same for changes in their order, all of them or none. What it costs does not grow with the
+  // configuration.
+  absl::Status Append(const JournalRecord& changes);
 
   // Bytes for a sealed_… field, and back. CIPHERTEXT_CORRUPT: other name, or damaged.
   absl::StatusOr<std::string> SealSecret(absl::string_view name,
@@ -105,6 +111,13 @@ class HostConfigStore {
   // Seals the configuration key as the host's TPM allows now, and writes all.
   absl::Status Bind(const HostConfig& config);
   absl::Status Write(FileHeader header, HostConfig config);
+  // TPM_REQUIRED.
+  absl::Status CheckKdks(const google::protobuf::RepeatedPtrField<Kdk>& kdks) const;
+  std::string JournalPath() const;
+  // Adds the journal of `file` to config_.
+  absl::Status ReplayJournal(const ConfigFile& file);
+  // Appends to the journal, which is made where there is none.
+  absl::Status WriteRecord(absl::string_view record);
 
   const Place place_;
   const KeyFile key_file_;
@@ -112,7 +125,14 @@ class HostConfigStore {
   HostConfig config_;
   crypto::SecretKey configuration_key_;
   crypto::SecretKey body_key_;
+  crypto::SecretKey journal_key_;
   crypto::SecretKey secrets_key_;
+  // Whether a journal may lie there, of whatever base.
+  bool journal_exists_ = false;
+  // Open from the first Append after a Save to the next Save.
+  files::RandomAccessFile journal_;
+  uint64_t journal_bytes_ = 0;
+  JournalPosition position_;
 };
 
 }  // namespace keysphere::hostagent::config

@@ -201,6 +201,11 @@ TEST_F(HostConfigStoreTest, S56_StandardProviderKeysAreKeptOnlyWithKeyPersistenc
   ASSERT_THAT(created.store->Save(config), IsOk());
   EXPECT_EQ(created.store->config().persisted_keys_size(), 0);
   EXPECT_EQ(HostConfigStore::Open(Boot(hardware_)).value()->config().persisted_keys_size(), 0);
+  JournalRecord record;
+  *record.add_changes()->add_put_persisted_keys() = *persisted;
+  ASSERT_THAT(created.store->Append(record), IsOk());
+  EXPECT_EQ(created.store->config().persisted_keys_size(), 0);
+  EXPECT_EQ(HostConfigStore::Open(Boot(hardware_)).value()->config().persisted_keys_size(), 0);
 
   config.set_key_persistence(true);
   ASSERT_THAT(created.store->Save(config), IsOk());
@@ -264,6 +269,67 @@ TEST_F(HostConfigStoreTest, DamageAnywhereIsReportedAndNothingIsReplaced) {
   EXPECT_EQ(Read("config.ks"), damaged.back());
   Write("config.ks", good);
   EXPECT_THAT(HostConfigStore::Open(place), IsOk());
+}
+
+TEST_F(HostConfigStoreTest, AppendedChangesAreThereAfterAReboot) {
+  HostConfig expected;
+  {
+    auto created = HostConfigStore::Create(Boot(hardware_)).value();
+    for (int i = 0; i < 1200; ++i) {  // more than one journal holds
+      JournalRecord record;
+      ConfigChange* const change = record.add_changes();
+      change->add_removed_kdks(absl::StrCat("nkp-", i - 2));
+      change->add_put_kdks()->set_provider(absl::StrCat("nkp-", i));
+      change->mutable_attachment()->set_generation(i);
+      ASSERT_THAT(created.store->Append(record), IsOk());
+    }
+    expected = created.store->config();
+    EXPECT_EQ(expected.kdks_size(), 2);
+    EXPECT_GT(created.store->generation(), 1u);
+    EXPECT_LT(created.store->generation(), 10u);
+    EXPECT_TRUE(files_.Exists(Path("config.journal")).value());
+  }
+  const auto store = HostConfigStore::Open(Boot(hardware_)).value();
+  EXPECT_THAT(store->config(), EqualsProto(expected));
+  EXPECT_THAT(files_.List(dir_).value(), ElementsAre("config.ks"));
+}
+
+TEST_F(HostConfigStoreTest, DamagedJournalIsReportedAndNothingIsReplaced) {
+  auto created = HostConfigStore::Create(Boot(hardware_)).value();
+  JournalRecord record;
+  record.add_changes()->add_put_kdks()->set_provider("nkp-a");
+  ASSERT_THAT(created.store->Append(record), IsOk());
+  ASSERT_THAT(created.store->Append(record), IsOk());
+  const std::string good = Read("config.journal");
+  std::string damaged = good;
+  damaged[good.size() / 2] ^= 1;
+  Write("config.journal", damaged);
+  EXPECT_THAT(HostConfigStore::Open(Boot(hardware_)), HasReason(v1::REASON_CIPHERTEXT_CORRUPT));
+  EXPECT_EQ(Read("config.journal"), damaged);
+  Write("config.journal", good);
+  EXPECT_EQ(HostConfigStore::Open(Boot(hardware_)).value()->config().kdks_size(), 1);
+}
+
+// A journal that was kept does not bring back what a later configuration has not.
+TEST_F(HostConfigStoreTest, AJournalOfAnotherConfigurationCountsForNothing) {
+  auto created = HostConfigStore::Create(Boot(hardware_)).value();
+  JournalRecord record;
+  record.add_changes()->add_put_kdks()->set_provider("nkp-a");
+  ASSERT_THAT(created.store->Append(record), IsOk());
+  const std::string journal = Read("config.journal");
+  ASSERT_THAT(created.store->Save(HostConfig()), IsOk());
+  EXPECT_FALSE(files_.Exists(Path("config.journal")).value());
+  Write("config.journal", journal);
+  EXPECT_EQ(HostConfigStore::Open(Boot(hardware_)).value()->config().kdks_size(), 0);
+  EXPECT_FALSE(files_.Exists(Path("config.journal")).value());
+}
+
+TEST_F(HostConfigStoreTest, S29_AppendToAHostWithoutATpmRefusesItsKeys) {
+  auto created = HostConfigStore::Create(BootWithout()).value();
+  JournalRecord record;
+  record.add_changes()->add_put_kdks()->set_tpm_required(true);
+  EXPECT_THAT(created.store->Append(record), HasReason(v1::REASON_TPM_REQUIRED));
+  EXPECT_EQ(created.store->config().kdks_size(), 0);
 }
 
 TEST_F(HostConfigStoreTest, LostFilesAreReported) {

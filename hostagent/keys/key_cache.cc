@@ -140,11 +140,20 @@ std::vector<v1::Reason> KeyCache::WhyWithheld(absl::string_view provider) const 
 
 KeyReport KeyCache::Report(absl::string_view cluster) const {
   sync::MutexLock lock(&mutex_);
+  KeyReport report = ReportLocked();
+  report.set_digest(keyset::Digest(HeldLocked(), cluster, standard_.digest()));
+  return report;
+}
+
+std::string KeyCache::ReportBytes() const {
+  sync::MutexLock lock(&mutex_);
+  return ReportLocked().SerializeAsString() + standard_.digest().value();
+}
+
+KeyReport KeyCache::ReportLocked() const {
   KeyReport report;
-  const std::vector<KeyEntry> held = HeldLocked();
-  report.set_digest(keyset::Digest(held, cluster, standard_.digest()));
   standard_.Count(&report);
-  for (const KeyEntry& entry : held) *report.add_held() = entry;
+  for (const auto& [name, key] : keys_) *report.add_held() = key.entry;
   for (const auto& [name, entry] : collisions_) *report.add_collisions() = entry;
   for (const auto& [name, refused] : refused_) *report.add_refused() = refused;
   return report;

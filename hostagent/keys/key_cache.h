@@ -69,6 +69,8 @@ class KeyCache {
   std::vector<v1::Reason> WhyWithheld(absl::string_view provider) const;
 
   host::v1::KeyReport Report(absl::string_view cluster) const;
+  // All that a report tells of, as bytes: to tell whether anything changed.
+  std::string ReportBytes() const;
   std::string Digest(absl::string_view cluster) const;
 
  private:
@@ -81,6 +83,7 @@ class KeyCache {
   absl::StatusOr<crypto::SecretKey> FindStandard(absl::string_view provider,
                                                  absl::string_view key_id) const;
   std::vector<host::v1::KeyEntry> HeldLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  host::v1::KeyReport ReportLocked() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   StandardKeys standard_;
   mutable sync::Mutex mutex_;

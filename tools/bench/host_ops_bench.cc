@@ -63,8 +63,11 @@ class HostUnderLoad {
       host::v1::ApplyKeysRequest request = self->Apply();
       request.set_allow_removal(true);
       *request.add_held() = key.entry;
+      host::v1::ApplyKeysRequest first = request;
       KS_ASSIGN_OR_RETURN(*request.add_keys(), self->host_->Seal(added));
       self->adding_.push_back(std::move(request));
+      KS_ASSIGN_OR_RETURN(*first.add_keys(), self->host_->SealFirst(added));
+      self->adding_first_.push_back(std::move(first));
     }
     for (int i = 0; i < kVms; ++i) {
       host::v1::PowerOnHostVmRequest on;
@@ -90,10 +93,9 @@ class HostUnderLoad {
   void ApplyAgain(CallDone done) {
     Send(host_->management().async(), &ManagementAsync::ApplyKeys, &idempotent_, std::move(done));
   }
-  void ApplyNew(CallDone done) {
-    const auto& request = adding_[next_key_.fetch_add(1) % kNewKeys];
-    Send(host_->management().async(), &ManagementAsync::ApplyKeys, &request, std::move(done));
-  }
+  void ApplyNew(CallDone done) { ApplyNext(adding_, std::move(done)); }
+  // Each key under an agreement of its own.
+  void ApplyFirst(CallDone done) { ApplyNext(adding_first_, std::move(done)); }
   void CheckKeys(CallDone done) {
     check_.set_epoch(host_->epoch());
     Send(host_->management().async(), &ManagementAsync::CheckKeys, &check_, std::move(done));
@@ -107,6 +109,10 @@ class HostUnderLoad {
     bool on;
   };
 
+  void ApplyNext(const std::vector<host::v1::ApplyKeysRequest>& requests, CallDone done) {
+    const auto& request = requests[next_key_.fetch_add(1) % kNewKeys];
+    Send(host_->management().async(), &ManagementAsync::ApplyKeys, &request, std::move(done));
+  }
   host::v1::ApplyKeysRequest Apply() const {
     host::v1::ApplyKeysRequest request;
     request.set_epoch(host_->epoch());
@@ -119,6 +125,7 @@ class HostUnderLoad {
   host::v1::ApplyKeysRequest idempotent_;
   host::v1::CheckKeysRequest check_;
   std::vector<host::v1::ApplyKeysRequest> adding_;
+  std::vector<host::v1::ApplyKeysRequest> adding_first_;
   std::atomic<uint64_t> next_key_{0};
   std::vector<Vm> power_;
 };
@@ -200,6 +207,12 @@ absl::Status Run(const Flags& flags) {
                      {}});
     }
     HostUnderLoad* const host = in_memory.get();
+    // What a controller's first key after a boot costs: for comparison, it comes once a boot.
+    all.push_back({"apply keys, the first of an agreement",
+                   [host](int, CallDone done) { host->ApplyFirst(std::move(done)); },
+                   &host->process(),
+                   {},
+                   {}});
     all.push_back({"apply keys, none new, in memory",
                    [host](int, CallDone done) { host->ApplyAgain(std::move(done)); },
                    &host->process(),

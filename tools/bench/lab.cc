@@ -171,17 +171,26 @@ absl::Status Host::Attach() {
   epoch_ = attached.epoch();
   boot_id_ = attached.status().boot_id();
   transport_key_ = attached.status().transport_public_key();
+  KS_ASSIGN_OR_RETURN(session_, crypto::TransportSession::Begin(transport_key_));
   return absl::OkStatus();
 }
 
-absl::StatusOr<host::v1::SealedKey> Host::Seal(const ProviderKey& key) const {
+std::string Host::SealInfo(const ProviderKey& key) const {
+  return keyset::SealInfo(name_, boot_id_, epoch_, key.entry.provider(), key.entry.key_id());
+}
+
+absl::StatusOr<host::v1::SealedKey> Host::Seal(const ProviderKey& key) {
+  host::v1::SealedKey sealed;
+  *sealed.mutable_entry() = key.entry;
+  KS_ASSIGN_OR_RETURN(*sealed.mutable_sealed(), session_->Seal(SealInfo(key), key.kdk));
+  return sealed;
+}
+
+absl::StatusOr<host::v1::SealedKey> Host::SealFirst(const ProviderKey& key) const {
   host::v1::SealedKey sealed;
   *sealed.mutable_entry() = key.entry;
   KS_ASSIGN_OR_RETURN(*sealed.mutable_sealed(),
-                      crypto::SealTo(transport_key_,
-                                     keyset::SealInfo(name_, boot_id_, epoch_, key.entry.provider(),
-                                                      key.entry.key_id()),
-                                     key.kdk));
+                      crypto::SealTo(transport_key_, SealInfo(key), key.kdk));
   return sealed;
 }
 

@@ -6,7 +6,9 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/types/optional.h"
 #include "common/clock/system_clock.h"
+#include "common/crypto/hpke.h"
 #include "common/crypto/secret_key.h"
 #include "common/identity/authority.h"
 #include "common/rpc/channel.h"
@@ -94,8 +96,10 @@ class Host {
   absl::Status Prepare(const ProviderKey& key);
   // Powered-off encrypted VMs "vm-0" ... with a disk of 1 MiB.
   absl::Status CreateVms(const ProviderKey& key, int count);
-  // The message that brings `key`, for this boot and attachment.
-  absl::StatusOr<host::v1::SealedKey> Seal(const ProviderKey& key) const;
+  // The message that brings `key`, for this boot and attachment: under the one agreement that a
+  // controller has with a host, or as the first key under an agreement of its own.
+  absl::StatusOr<host::v1::SealedKey> Seal(const ProviderKey& key);
+  absl::StatusOr<host::v1::SealedKey> SealFirst(const ProviderKey& key) const;
   absl::StatusOr<host::v1::HostStats> Stats();
 
   const std::string& name() const { return name_; }
@@ -109,6 +113,7 @@ class Host {
 
  private:
   Host(Lab* lab, std::string name) : lab_(lab), name_(std::move(name)) {}
+  std::string SealInfo(const ProviderKey& key) const;
 
   Lab* const lab_;
   const std::string name_;
@@ -122,6 +127,7 @@ class Host {
   int64_t epoch_ = 0;
   std::string boot_id_;
   std::string transport_key_;
+  absl::optional<crypto::TransportSession> session_;
 };
 
 // The error of a call, said what it was for.
