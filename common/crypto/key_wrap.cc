@@ -16,7 +16,7 @@ using status::Error;
 constexpr size_t kKekBytes = 32;
 // The integrity value that wrapping puts before the key.
 constexpr size_t kHeaderBytes = 8;
-constexpr size_t kMaxWrappedBytes = 4096 + kHeaderBytes;
+constexpr size_t kMaxWrappedBytes = 4096;
 
 const EVP_CIPHER* Aes256() {
   static const EVP_CIPHER* const cipher = EVP_CIPHER_fetch(nullptr, "AES-256-ECB", nullptr);
@@ -57,6 +57,10 @@ absl::Status Corrupt() {
 
 absl::StatusOr<std::string> WrapKey(const SecretKey& kek, const SecretKey& key) {
   if (key.empty()) return Error(v1::REASON_INVALID_ARGUMENT, "there is no key to wrap");
+  if (key.size() > kMaxWrappedBytes - kHeaderBytes) {
+    return Error(v1::REASON_INVALID_ARGUMENT,
+                 absl::StrCat("a key of ", key.size(), " bytes is too large to wrap"));
+  }
   KS_ASSIGN_OR_RETURN(const internal::CipherCtx ctx, NewContext(kek, true));
   std::string wrapped((key.size() + 7) / 8 * 8 + kHeaderBytes, '\0');
   const size_t size =
@@ -74,13 +78,14 @@ absl::StatusOr<SecretKey> UnwrapKey(const SecretKey& kek, absl::string_view wrap
     return Corrupt();
   }
   KS_ASSIGN_OR_RETURN(const internal::CipherCtx ctx, NewContext(kek, false));
-  KS_ASSIGN_OR_RETURN(SecretKey padded, SecretKey::Zeroed(wrapped.size() - kHeaderBytes));
+  // Of the size of what is wrapped, not of what comes out: where it does not unwrap, OpenSSL wipes
+  // as many bytes, the last 8 of which would be those of another key.
+  KS_ASSIGN_OR_RETURN(SecretKey padded, SecretKey::Zeroed(wrapped.size()));
   const absl::Span<uint8_t> bytes = padded.mutable_bytes(SecretKeyAccess::Token());
   const size_t size =
       CRYPTO_128_unwrap_pad(ctx.get(), /*icv=*/nullptr, bytes.data(),
                             internal::AsBytes(wrapped).data(), wrapped.size(), &RunBlock);
-  if (size == 0 || size > bytes.size()) return Corrupt();
-  if (size == bytes.size()) return padded;
+  if (size == 0 || size > wrapped.size() - kHeaderBytes) return Corrupt();
   return SecretKey::CopyOf(bytes.first(size));
 }
 

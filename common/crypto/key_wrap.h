@@ -10,7 +10,8 @@
 namespace keysphere::crypto {
 
 // AES-256 key wrap with padding (RFC 5649, S137). A key of n bytes becomes n rounded up to 8, plus
-// 8 bytes. The same input gives the same output. INVALID_ARGUMENT for a kek that has not 32 bytes.
+// 8 bytes. The same input gives the same output. INVALID_ARGUMENT for a kek that has not 32 bytes
+// and for a key of more than 4,088.
 absl::StatusOr<std::string> WrapKey(const SecretKey& kek, const SecretKey& key);
 
 // CIPHERTEXT_CORRUPT with another kek than it was wrapped with, or when `wrapped` is damaged.

@@ -1,6 +1,7 @@
 #include "common/crypto/key_wrap.h"
 
 #include <string>
+#include <vector>
 
 #include "common/crypto/test_vectors.h"
 #include "common/status/matchers.h"
@@ -57,13 +58,29 @@ TEST(KeyWrapTest, EverySizeComesBack) {
     const SecretKey key = SecretKey::Random(size).value();
     EXPECT_TRUE(UnwrapKey(kek, WrapKey(kek, key).value()).value().Equals(key)) << size;
   }
-  const SecretKey largest = SecretKey::Random(4096).value();
+  const SecretKey largest = SecretKey::Random(4088).value();
   EXPECT_TRUE(UnwrapKey(kek, WrapKey(kek, largest).value()).value().Equals(largest));
 }
 
 TEST(KeyWrapTest, AnotherKekDoesNotUnwrap) {
   const std::string wrapped = WrapKey(CountingKey(32), CountingKey(0)).value();
   EXPECT_THAT(UnwrapKey(CountingKey(33), wrapped), HasReason(v1::REASON_CIPHERTEXT_CORRUPT));
+}
+
+// OpenSSL wipes more than it writes where a key does not unwrap.
+TEST(KeyWrapTest, AFailureLeavesOtherKeysAlone) {
+  const SecretKey right = CountingKey(32);
+  const SecretKey wrong = CountingKey(33);
+  const std::string wrapped = WrapKey(right, CountingKey(0)).value();
+  for (const size_t size : {size_t{32}, size_t{64}}) {
+    std::vector<SecretKey> keys;
+    for (uint8_t i = 0; i < 64; ++i) keys.push_back(CountingKey(i, size));
+    for (size_t i = 0; i < keys.size(); i += 2) keys[i] = SecretKey();  // room between the others
+    EXPECT_THAT(UnwrapKey(wrong, wrapped), HasReason(v1::REASON_CIPHERTEXT_CORRUPT));
+    for (uint8_t i = 1; i < 64; i += 2) {
+      EXPECT_TRUE(keys[i].Equals(CountingKey(i, size))) << int{i};
+    }
+  }
 }
 
 TEST(KeyWrapTest, EveryFlippedBitIsFound) {
