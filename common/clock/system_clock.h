@@ -36,7 +36,7 @@ class SystemClock : public Clock {
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   // Until when the thread sleeps, at most; in the past while it is awake and will look by itself.
   absl::Time sleeps_until_ ABSL_GUARDED_BY(mutex_) = absl::InfinitePast();
-  FutexWord changes_{0};  // rises when the thread has to look again
+  FutexWord changes_{0};                        // rises when the thread has to look again
   std::thread thread_ ABSL_GUARDED_BY(mutex_);  // from the first timer on
 };
 
