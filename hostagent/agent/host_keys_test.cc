@@ -42,6 +42,21 @@ TEST_F(KeysTest, S132_AddsRemoveNothingAndATickLeavesExactlyWhatIsWanted) {
             keyset::Digest({b.Entry()}, "cluster-a"));
 }
 
+// A key that was purged lies in no file of the host any more, not even under the configuration key.
+TEST_F(KeysTest, S33_APurgedKeyIsTakenOutOfTheFiles) {
+  const std::string journal = host().state_dir() + "/config.journal";
+  const TestProvider a = TestProvider::Make("a");
+  ASSERT_THAT(host().Add({a}), IsOk());
+  ASSERT_TRUE(std::filesystem::exists(journal));
+  ASSERT_THAT(host().Tick({}), IsOk());
+  EXPECT_FALSE(std::filesystem::exists(journal));
+  // Likewise one that another takes the place of.
+  ASSERT_THAT(host().Add({a}), IsOk());
+  ASSERT_TRUE(std::filesystem::exists(journal));
+  ASSERT_THAT(host().Tick({TestProvider::Make("a")}), IsOk());
+  EXPECT_FALSE(std::filesystem::exists(journal));
+}
+
 TEST_F(KeysTest, AnOlderDesiredStateIsStaleAndTheSameIsTakenAgain) {
   const TestProvider a = TestProvider::Make("a");
   host::v1::ApplyKeysRequest request = host().KeysRequest({a});

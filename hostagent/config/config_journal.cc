@@ -170,4 +170,22 @@ void Apply(const ConfigChange& change, HostConfig* config) {
   ApplyToPersistedKeys(change, config);
 }
 
+bool TakesKeysAway(const ConfigChange& change, const HostConfig& config) {
+  if (!change.removed_kdks().empty() || !change.removed_persisted_keys().empty()) return true;
+  const auto replaces_kdk = [&config](const Kdk& put) {
+    return std::any_of(config.kdks().begin(), config.kdks().end(), [&put](const Kdk& held) {
+      return held.provider() == put.provider() && held.kcv() != put.kcv();
+    });
+  };
+  const auto replaces_persisted = [&config](const PersistedKey& put) {
+    return std::any_of(config.persisted_keys().begin(), config.persisted_keys().end(),
+                       [&put](const PersistedKey& held) {
+                         return held.provider() == put.provider() && held.key_id() == put.key_id();
+                       });
+  };
+  return std::any_of(change.put_kdks().begin(), change.put_kdks().end(), replaces_kdk) ||
+         std::any_of(change.put_persisted_keys().begin(), change.put_persisted_keys().end(),
+                     replaces_persisted);
+}
+
 }  // namespace keysphere::hostagent::config

@@ -45,6 +45,10 @@ absl::StatusOr<std::vector<ConfigChange>> ReadJournal(const crypto::SecretKey& k
 
 void Apply(const ConfigChange& change, HostConfig* config);
 
+// Whether a key that `config` holds is not in it after the change. In a journal it would go on
+// lying in the base and in earlier records, for whoever has the configuration key.
+bool TakesKeysAway(const ConfigChange& change, const HostConfig& config);
+
 }  // namespace keysphere::hostagent::config
 
 #endif  // KEYSPHERE_HOSTAGENT_CONFIG_CONFIG_JOURNAL_H_
