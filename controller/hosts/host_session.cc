@@ -134,6 +134,12 @@ void HostSession::KeepConnected() {
   StartAttach(/*force=*/false, [](absl::Status) {});
 }
 
+void HostSession::AskAgain() {
+  if (connected() || closed_) return;
+  state_ = v1::CONNECTION_STATE_NOT_RESPONDING;
+  KeepConnected();
+}
+
 void HostSession::LearnOwner(absl::AnyInvocable<void()> done) {
   if (connected() || state_ == v1::CONNECTION_STATE_DISCONNECTED || closed_) return done();
   owner_waiters_.push_back(std::move(done));

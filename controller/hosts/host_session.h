@@ -74,6 +74,8 @@ class HostSession : public std::enable_shared_from_this<HostSession> {
   void Attach(bool force, status::DoneCallback done);
   // For a host of the inventory: attaches, and tries again until it works or Close.
   void KeepConnected();
+  // The same for one that obeyed another controller when it was asked last, and may not any more.
+  void AskAgain();
   // From now on the inventory has the host as this session knows it.
   void Adopted() { in_inventory_ = true; }
   // Finds out whether the host still is this vCenter's: `done` when it is connected, is known to

@@ -142,6 +142,8 @@ void Hosts::Join(const v1::AddHostRequest& request, status::Callback<v1::Host> d
                     if (!status.ok()) {
                       joining_.erase(request.name());
                       session->Close();
+                      // The host may have obeyed before its answer was lost.
+                      if (const auto known = Find(request.name())) known->AskAgain();
                       return done(status);
                     }
                     Adopt(request, std::move(session), std::move(done));
