@@ -212,10 +212,6 @@ absl::StatusOr<std::string> HpkeContext::Seal(absl::string_view aad, const Secre
   return sealed;
 }
 
-absl::StatusOr<SecretKey> HpkeContext::Open(absl::string_view aad, absl::string_view sealed) {
-  return OpenAt(sequence_++, aad, sealed);
-}
-
 absl::StatusOr<SecretKey> HpkeContext::OpenAt(uint64_t sequence, absl::string_view aad,
                                               absl::string_view sealed) const {
   if (sealed.size() <= internal::kGcmTagBytes) return TooShort();
@@ -300,7 +296,9 @@ absl::StatusOr<SecretKey> TransportKey::Open(absl::string_view sealed,
   const absl::string_view ciphertext = sealed.substr(kTransportPublicBytes + kSequenceBytes);
   const std::shared_ptr<const HpkeContext> known = FindSession(enc);
   if (known != nullptr) return known->OpenAt(sequence, info, ciphertext);
-  KS_ASSIGN_OR_RETURN(HpkeContext begun, Opening(enc, kSessionInfo));
+  KS_ASSIGN_OR_RETURN(HpkeContext begun,
+                      internal::HpkeReceiverContext(HpkeAead::kAes256Gcm, private_key_, public_key_,
+                                                    enc, kSessionInfo));
   auto context = std::make_shared<const HpkeContext>(std::move(begun));
   KS_ASSIGN_OR_RETURN(SecretKey secret, context->OpenAt(sequence, info, ciphertext));
   // Only now: what does not open must not drive out what does.
@@ -310,19 +308,11 @@ absl::StatusOr<SecretKey> TransportKey::Open(absl::string_view sealed,
   return secret;
 }
 
-absl::StatusOr<HpkeContext> TransportKey::Opening(absl::string_view encapsulated_key,
-                                                  absl::string_view info) const {
-  return internal::HpkeReceiverContext(HpkeAead::kAes256Gcm, private_key_, public_key_,
-                                       encapsulated_key, info);
-}
-
-absl::StatusOr<HpkeContext> SealingTo(absl::string_view public_key, absl::string_view info) {
-  KS_ASSIGN_OR_RETURN(const SecretKey ephemeral, SecretKey::Random(kScalarBytes));
-  return internal::HpkeSenderContext(HpkeAead::kAes256Gcm, ephemeral, public_key, info);
-}
-
 absl::StatusOr<TransportSession> TransportSession::Begin(absl::string_view public_key) {
-  KS_ASSIGN_OR_RETURN(HpkeContext context, SealingTo(public_key, kSessionInfo));
+  KS_ASSIGN_OR_RETURN(const SecretKey ephemeral, SecretKey::Random(kScalarBytes));
+  KS_ASSIGN_OR_RETURN(
+      HpkeContext context,
+      internal::HpkeSenderContext(HpkeAead::kAes256Gcm, ephemeral, public_key, kSessionInfo));
   return TransportSession(std::string(public_key), std::move(context));
 }
 

@@ -15,7 +15,7 @@
 // Keys between processes: RFC 9180 (HPKE), base mode, DHKEM(X25519, HKDF-SHA256), HKDF-SHA256,
 // AES-256-GCM. `info` says what a key is and who may open it: labels::TransportInfo. An agreement
 // costs as much as fifty sealings, so a sender agrees once with each transport key and keeps its
-// TransportSession. Keys that go together, in one message, go by one HpkeContext of their own.
+// TransportSession.
 //
 // What a session seals is: encapsulated key (32 bytes) | number in the session (8 bytes,
 // big-endian) | ciphertext | tag (16 bytes), with the key's `info` as aad. Each opens by itself, in
@@ -34,8 +34,8 @@ inline constexpr size_t kSequenceBytes = 8;
 // What sealing in a session adds to the size.
 inline constexpr size_t kHpkeOverheadBytes = kTransportPublicBytes + kSequenceBytes + 16;
 
-// One direction's context of RFC 9180: either all Seal or all Open, in the same order on both ends,
-// or all OpenAt. Its keys lie in locked memory; there is no live cipher context.
+// A context of RFC 9180, on which both ends' classes below stand: all Seal, or all OpenAt. Its keys
+// lie in locked memory; there is no live cipher context.
 class HpkeContext {
  public:
   HpkeContext(HpkeContext&&) noexcept = default;
@@ -46,16 +46,12 @@ class HpkeContext {
 
   // Ciphertext | tag (16 bytes).
   absl::StatusOr<std::string> Seal(absl::string_view aad, const SecretKey& secret);
-  // CIPHERTEXT_CORRUPT where it is not the next that was sealed, with this aad.
-  absl::StatusOr<SecretKey> Open(absl::string_view aad, absl::string_view sealed);
-
-  // The number of the next Seal or Open, from 0.
+  // The number of the next Seal, from 0.
   uint64_t sequence() const { return sequence_; }
-  // Opens what was sealed as number `sequence`.
+  // CIPHERTEXT_CORRUPT where it is not what was sealed as number `sequence`, with this aad.
   absl::StatusOr<SecretKey> OpenAt(uint64_t sequence, absl::string_view aad,
                                    absl::string_view sealed) const;
 
-  // For internal use: by SealingTo and TransportKey.
   HpkeContext(internal::HpkeAead aead, std::string encapsulated_key, SecretKey key,
               SecretKey base_nonce);
 
@@ -85,9 +81,6 @@ class TransportKey {
   // What a TransportSession or SealTo sealed. CIPHERTEXT_CORRUPT where it was made for another key
   // or info, or is damaged. Thread safe.
   absl::StatusOr<SecretKey> Open(absl::string_view sealed, absl::string_view info) const;
-  // The receiver's end of a SealingTo. CIPHERTEXT_CORRUPT where the encapsulated key is none.
-  absl::StatusOr<HpkeContext> Opening(absl::string_view encapsulated_key,
-                                      absl::string_view info) const;
 
  private:
   // Senders whose agreement is kept: a host has one controller, two while it changes hands.
@@ -123,8 +116,6 @@ class TransportSession {
 // One key in a session of its own. INVALID_ARGUMENT where public_key is none.
 absl::StatusOr<std::string> SealTo(absl::string_view public_key, absl::string_view info,
                                    const SecretKey& secret);
-// The sender's end of a context for many keys.
-absl::StatusOr<HpkeContext> SealingTo(absl::string_view public_key, absl::string_view info);
 
 namespace internal {
 

@@ -154,12 +154,12 @@ TEST_F(MemoryTest, S147_Transport) {
   HpkeContext sender =
       internal::HpkeSenderContext(internal::HpkeAead::kAes256Gcm, ephemeral, public_key, "info")
           .value();
-  HpkeContext receiver =
+  const HpkeContext receiver =
       internal::HpkeReceiverContext(internal::HpkeAead::kAes256Gcm, private_key, public_key,
                                     sender.encapsulated_key(), "info")
           .value();
   const std::string sealed = sender.Seal("aad", secret).value();
-  ASSERT_TRUE(receiver.Open("aad", sealed).value().Equals(secret));
+  ASSERT_TRUE(receiver.OpenAt(0, "aad", sealed).value().Equals(secret));
   ExpectOnlyInKeyMemory(ephemeral, "ephemeral key");
   ExpectOnlyInKeyMemory(private_key, "private key");
 }

@@ -33,8 +33,7 @@ std::string Digest(const std::vector<host::v1::KeyEntry>& entries, absl::string_
                    const CachedKeysDigest& cached = CachedKeysDigest());
 
 // The `info` that a key is sealed under on its way to a host (RFC 9180): it opens only on that
-// host, in that boot, under that attachment, as the key of that provider. For keys of a standard
-// provider, which travel together: without a key id.
+// host, in that boot, under that attachment, as the key of that provider.
 std::string SealInfo(absl::string_view host, absl::string_view boot_id, int64_t epoch,
                      absl::string_view provider, absl::string_view key_id);
 

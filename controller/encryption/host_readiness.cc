@@ -4,7 +4,6 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "common/crypto/hpke.h"
 #include "common/keyset/keyset.h"
 #include "common/status/status.h"
 #include "controller/remediation/desired_state.h"
@@ -46,22 +45,6 @@ absl::Status Mismatch(const HostSession& host, absl::string_view provider) {
       .Object("host", host.name())
       .NextStep("Run a pass of the remediation loop: it swaps the key.")
       .With("provider", provider);
-}
-
-// On its way to this boot of the host.
-absl::StatusOr<host::v1::SealedStandardKeys> Seal(const HostSession& host,
-                                                  const KeyMaker::HostKey& key) {
-  host::v1::SealedStandardKeys sealed;
-  sealed.set_provider(key.id.provider_id());
-  KS_ASSIGN_OR_RETURN(crypto::HpkeContext context,
-                      crypto::SealingTo(host.status().transport_public_key(),
-                                        keyset::SealInfo(host.name(), host.status().boot_id(),
-                                                         host.epoch(), key.id.provider_id(), "")));
-  sealed.set_encapsulated_key(context.encapsulated_key());
-  host::v1::SealedStandardKeys::Key* const one = sealed.add_keys();
-  one->set_key_id(key.id.key_id());
-  KS_ASSIGN_OR_RETURN(*one->mutable_sealed(), context.Seal(key.id.key_id(), *key.fetched.key));
-  return sealed;
 }
 
 }  // namespace
@@ -158,9 +141,14 @@ void HostReadiness::SetMode(std::shared_ptr<HostSession> host,
   request.set_action(action);
   if (!key.id.key_id().empty()) *request.mutable_host_key() = key.id;
   if (key.fetched.key != nullptr) {
-    absl::StatusOr<host::v1::SealedStandardKeys> sealed = Seal(*host, key);
+    absl::StatusOr<std::string> sealed =
+        host->Seal(key.id.provider_id(), key.id.key_id(), *key.fetched.key);
     if (!sealed.ok()) return done(sealed.status());
-    *request.mutable_host_key_material() = *std::move(sealed);
+    host::v1::SealedStandardKeys* const material = request.mutable_host_key_material();
+    material->set_provider(key.id.provider_id());
+    host::v1::SealedStandardKeys::Key* const one = material->add_keys();
+    one->set_key_id(key.id.key_id());
+    one->set_sealed(*std::move(sealed));
   }
   host->link()->SetCryptoMode(
       std::move(request),

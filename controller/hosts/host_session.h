@@ -101,6 +101,9 @@ class HostSession : public std::enable_shared_from_this<HostSession> {
   // Its cluster has come to need a key: brings it, if the host can have it, some time.
   void WantStandard();
   bool Caches(KeyNamePtr key) const { return standard_.Caches(key); }
+  // A key sealed to this boot of the host, under the one agreement with it.
+  absl::StatusOr<std::string> Seal(absl::string_view provider, absl::string_view key_id,
+                                   const crypto::SecretKey& key);
   // The host has taken a host key of a standard provider.
   void NoteHostKey(KeyNamePtr key, const std::string& check_value) {
     standard_.NoteCached(key, check_value);
@@ -199,15 +202,14 @@ class HostSession : public std::enable_shared_from_this<HostSession> {
   void SendStandard(status::DoneCallback done);
   void RunStandardStage();
   void RunStandardSync(bool retried);
-  StandardKeys::Target StandardTarget() const;
+  absl::StatusOr<StandardKeys::Sent> FillStandard(bool removal,
+                                                  host::v1::ApplyKeysRequest* request);
   void FinishTick(SyncResult result, status::Callback<SyncResult> done);
   void VerifyStandard(const std::vector<KeyNamePtr>& keys, absl::AnyInvocable<void()> done);
   void NoteVerified();
   absl::StatusOr<host::v1::ApplyKeysRequest> MakeApplyRequest(
       SyncKind kind, const remediation::DesiredState& desired, bool report_is_current,
       std::vector<std::string>* added);
-  // Sealed to this boot of the host, under the one agreement with it.
-  absl::StatusOr<std::string> Seal(const host::v1::KeyEntry& entry, const crypto::SecretKey& kdk);
   bool Holds(const host::v1::KeyEntry& entry) const;
   // The host is safe, and holds the KDK of its host key.
   bool HoldsHostKdk() const;

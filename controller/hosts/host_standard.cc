@@ -197,6 +197,15 @@ void HostSession::RunStandardStage() {
                 });
 }
 
+absl::StatusOr<StandardKeys::Sent> HostSession::FillStandard(bool removal,
+                                                            host::v1::ApplyKeysRequest* request) {
+  return standard_.Fill(
+      [this](const KeyName& name, const crypto::SecretKey& key) {
+        return Seal(name.provider, name.id, key);
+      },
+      removal, request);
+}
+
 void HostSession::RunStandardSync(bool retried) {
   const remediation::DesiredState desired = Desired();
   bool ends_first_sync = !first_sync_done_ && stage_.ended;
@@ -206,8 +215,7 @@ void HostSession::RunStandardSync(bool retried) {
   host::v1::ApplyKeysRequest request;
   request.set_epoch(epoch_);
   request.set_cluster(desired.cluster);
-  absl::StatusOr<StandardKeys::Sent> sent =
-      standard_.Fill(StandardTarget(), /*removal=*/false, &request);
+  absl::StatusOr<StandardKeys::Sent> sent = FillStandard(/*removal=*/false, &request);
   if (!sent.ok()) return FinishSync(sent.status());
   const bool more = standard_.HasReady();
   ends_first_sync = ends_first_sync && !more;
@@ -237,10 +245,6 @@ void HostSession::RunStandardSync(bool retried) {
             result.response = *std::move(answer);
             self->FinishSync(std::move(result));
           }));
-}
-
-StandardKeys::Target HostSession::StandardTarget() const {
-  return {name_, status_.transport_public_key(), status_.boot_id(), epoch_};
 }
 
 // ---- Passes ----

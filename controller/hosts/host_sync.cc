@@ -157,14 +157,14 @@ void HostSession::CheckThenApply() {
           }));
 }
 
-absl::StatusOr<std::string> HostSession::Seal(const host::v1::KeyEntry& entry,
-                                              const crypto::SecretKey& kdk) {
+absl::StatusOr<std::string> HostSession::Seal(absl::string_view provider, absl::string_view key_id,
+                                              const crypto::SecretKey& key) {
   const std::string& host_key = status_.transport_public_key();
   if (!transport_.has_value() || transport_->public_key() != host_key) {
     KS_ASSIGN_OR_RETURN(transport_, crypto::TransportSession::Begin(host_key));
   }
-  return transport_->Seal(
-      keyset::SealInfo(name_, status_.boot_id(), epoch_, entry.provider(), entry.key_id()), kdk);
+  return transport_->Seal(keyset::SealInfo(name_, status_.boot_id(), epoch_, provider, key_id),
+                          key);
 }
 
 absl::StatusOr<host::v1::ApplyKeysRequest> HostSession::MakeApplyRequest(
@@ -187,7 +187,7 @@ absl::StatusOr<host::v1::ApplyKeysRequest> HostSession::MakeApplyRequest(
     const providers::Provider* const provider = deps_.providers->Find(entry.provider());
     host::v1::SealedKey* const key = request.add_keys();
     *key->mutable_entry() = entry;
-    KS_ASSIGN_OR_RETURN(*key->mutable_sealed(), Seal(entry, provider->kdk));
+    KS_ASSIGN_OR_RETURN(*key->mutable_sealed(), Seal(entry.provider(), entry.key_id(), provider->kdk));
     added->push_back(entry.provider());
   }
   return request;
@@ -238,8 +238,7 @@ void HostSession::Apply(SyncKind kind, bool report_is_current, bool retried) {
     *result.response.mutable_keys() = keys_;
     return FinishSync(std::move(result));
   }
-  absl::StatusOr<StandardKeys::Sent> sent =
-      standard_.Fill(StandardTarget(), kind == SyncKind::kTick, &*request);
+  absl::StatusOr<StandardKeys::Sent> sent = FillStandard(kind == SyncKind::kTick, &*request);
   if (!sent.ok()) return FinishSync(sent.status());
   request->set_generation(NextGeneration());
   const bool ends_first_sync = request->first_sync();

@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "common/crypto/hpke.h"
 #include "common/status/status.h"
 
 namespace keysphere::controller::hosts {
@@ -251,7 +250,7 @@ std::vector<host::v1::StandardProviderState> StandardKeys::States() {
 
 bool StandardKeys::Told() { return TextOf(States()) == told_states_; }
 
-absl::StatusOr<StandardKeys::Sent> StandardKeys::Fill(const Target& target, bool removal,
+absl::StatusOr<StandardKeys::Sent> StandardKeys::Fill(Sealer seal, bool removal,
                                                       host::v1::ApplyKeysRequest* request) {
   Sent sent;
   const std::vector<host::v1::StandardProviderState> states = States();
@@ -269,16 +268,11 @@ absl::StatusOr<StandardKeys::Sent> StandardKeys::Fill(const Target& target, bool
   for (const auto& [provider, keys] : by_provider) {
     host::v1::SealedStandardKeys* const message = request->add_standard_keys();
     message->set_provider(provider);
-    KS_ASSIGN_OR_RETURN(crypto::HpkeContext context,
-                        crypto::SealingTo(target.transport_public_key,
-                                          keyset::SealInfo(target.host, target.boot_id,
-                                                           target.epoch, provider, "")));
-    message->set_encapsulated_key(context.encapsulated_key());
     for (const KeyNamePtr key : keys) {
       const kms::FetchedKey& fetched = ready_.at(key);
       host::v1::SealedStandardKeys::Key* const sealed = message->add_keys();
       sealed->set_key_id(key->id);
-      KS_ASSIGN_OR_RETURN(*sealed->mutable_sealed(), context.Seal(key->id, *fetched.key));
+      KS_ASSIGN_OR_RETURN(*sealed->mutable_sealed(), seal(*key, *fetched.key));
       sent.keys[key] = fetched;
     }
   }

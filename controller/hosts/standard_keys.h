@@ -9,8 +9,10 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
+#include "common/crypto/secret_key.h"
 #include "common/keyset/keyset.h"
 #include "controller/hosts/needed_keys.h"
 #include "controller/kms/kms_clusters.h"
@@ -77,15 +79,11 @@ class StandardKeys {
     std::map<KeyNamePtr, kms::FetchedKey, ByName> keys;
     std::string states;
   };
-  struct Target {
-    std::string host;
-    std::string transport_public_key;
-    std::string boot_id;
-    int64_t epoch = 0;
-  };
+  // Seals a key to this boot of the host.
+  using Sealer =
+      absl::FunctionRef<absl::StatusOr<std::string>(const KeyName& name, const crypto::SecretKey&)>;
   // Only a message that removes replaces keys.
-  absl::StatusOr<Sent> Fill(const Target& target, bool removal,
-                            host::v1::ApplyKeysRequest* request);
+  absl::StatusOr<Sent> Fill(Sealer seal, bool removal, host::v1::ApplyKeysRequest* request);
   // The host answered, or did not: then the keys are lacking again, unless they go once more.
   void Applied(const Sent& sent, const host::v1::ApplyKeysResponse& response);
   void NotApplied(const Sent& sent, bool again);

@@ -190,17 +190,16 @@ absl::Status TestHost::MakeSafe(const TestProvider& provider) {
 host::v1::SealedStandardKeys TestHost::Seal(const TestStandardProvider& provider,
                                             const std::vector<std::string>& key_ids) {
   const host::v1::GetHostStatusResponse status = Status();
-  const std::string info =
-      keyset::SealInfo(settings_.name, status.boot_id(), epoch_, provider.name, "");
-  auto context = crypto::SealingTo(status.transport_public_key(), info);
-  KS_CHECK(context.ok());
+  auto session = crypto::TransportSession::Begin(status.transport_public_key());
+  KS_CHECK(session.ok());
   host::v1::SealedStandardKeys sealed;
   sealed.set_provider(provider.name);
-  sealed.set_encapsulated_key(context->encapsulated_key());
   for (const std::string& key_id : key_ids) {
     host::v1::SealedStandardKeys::Key* key = sealed.add_keys();
     key->set_key_id(key_id);
-    key->set_sealed(context->Seal(key_id, *provider.keys.at(key_id)).value());
+    const std::string info =
+        keyset::SealInfo(settings_.name, status.boot_id(), epoch_, provider.name, key_id);
+    key->set_sealed(session->Seal(info, *provider.keys.at(key_id)).value());
   }
   return sealed;
 }

@@ -88,16 +88,15 @@ class StandardPlanTest : public ::testing::Test {
  protected:
   SealedStandardKeys Seal(const std::string& provider, const std::vector<const StandardKey*>& keys,
                           int64_t epoch = 7) {
-    auto context = crypto::SealingTo(transport_key_.public_key(),
-                                     keyset::SealInfo("esx-1", "boot", epoch, provider, ""));
-    KS_CHECK(context.ok());
+    auto session = crypto::TransportSession::Begin(transport_key_.public_key());
+    KS_CHECK(session.ok());
     SealedStandardKeys sealed;
     sealed.set_provider(provider);
-    sealed.set_encapsulated_key(context->encapsulated_key());
     for (const StandardKey* key : keys) {
       SealedStandardKeys::Key* const out = sealed.add_keys();
       out->set_key_id(key->key_id);
-      out->set_sealed(context->Seal(key->key_id, key->key).value());
+      const std::string info = keyset::SealInfo("esx-1", "boot", epoch, provider, key->key_id);
+      out->set_sealed(session->Seal(info, key->key).value());
     }
     return sealed;
   }
@@ -173,8 +172,8 @@ TEST_F(StandardPlanTest, MalformedRequestsDoNothing) {
   bad.mutable_standard_providers(0)->set_provider("");
   EXPECT_THAT(Plan(bad), HasReason(v1::REASON_INVALID_NAME));
   bad = good;
-  bad.mutable_standard_keys(0)->set_encapsulated_key("short");
-  EXPECT_FALSE(Plan(bad).ok());
+  bad.mutable_standard_keys(0)->mutable_keys(0)->set_sealed("short");
+  EXPECT_THAT(Plan(bad), HasReason(v1::REASON_INVALID_ARGUMENT));
   bad = good;
   bad.mutable_standard_keys(0)->mutable_keys(0)->set_key_id(std::string(257, 'k'));
   EXPECT_THAT(Plan(bad), HasReason(v1::REASON_INVALID_ARGUMENT));

@@ -16,7 +16,7 @@ using host::v1::StandardKeyList;
 using host::v1::StandardProviderState;
 
 constexpr size_t kMaxKeyIdBytes = 256;
-constexpr size_t kSealedKeyBytes = crypto::kKeyBytes + 16;  // with its tag
+constexpr size_t kSealedKeyBytes = crypto::kKeyBytes + crypto::kHpkeOverheadBytes;
 
 absl::Status Malformed(const std::string& provider, absl::string_view what) {
   return status::Error(v1::REASON_INVALID_ARGUMENT, what).Object("provider", provider);
@@ -59,10 +59,6 @@ void PlanAdd(const StandardKeys& cached, bool tick, StandardKey key, StandardPla
 absl::StatusOr<std::vector<StandardKey>> OpenStandardKeys(const SealedFor& to,
                                                           const SealedStandardKeys& sealed) {
   KS_RETURN_IF_ERROR(files::ValidateName(sealed.provider()));
-  const std::string info =
-      keyset::SealInfo(to.host, to.boot_id, to.epoch, sealed.provider(), /*key_id=*/"");
-  KS_ASSIGN_OR_RETURN(crypto::HpkeContext context,
-                      to.transport_key->Opening(sealed.encapsulated_key(), info));
   std::vector<StandardKey> keys;
   keys.reserve(static_cast<size_t>(sealed.keys_size()));
   for (const SealedStandardKeys::Key& sealed_key : sealed.keys()) {
@@ -75,7 +71,10 @@ absl::StatusOr<std::vector<StandardKey>> OpenStandardKeys(const SealedFor& to,
     StandardKey& key = keys.emplace_back();
     key.provider = sealed.provider();
     key.key_id = sealed_key.key_id();
-    KS_ASSIGN_OR_RETURN(key.key, context.Open(sealed_key.key_id(), sealed_key.sealed()));
+    KS_ASSIGN_OR_RETURN(
+        key.key, to.transport_key->Open(sealed_key.sealed(),
+                                        keyset::SealInfo(to.host, to.boot_id, to.epoch,
+                                                         sealed.provider(), sealed_key.key_id())));
     KS_ASSIGN_OR_RETURN(key.check_value, crypto::KeyCheckValue(key.key));
   }
   return keys;

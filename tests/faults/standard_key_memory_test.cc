@@ -84,17 +84,16 @@ class StandardKeyMemoryTest : public ::testing::Test {
   host::v1::SealedStandardKeys Seal(const std::vector<std::string>& ids) {
     const auto status = driver_.Status();
     KS_CHECK(status.ok());
-    auto context = crypto::SealingTo(
-        status->transport_public_key(),
-        keyset::SealInfo(host_.name(), status->boot_id(), driver_.epoch(), kProvider, ""));
-    KS_CHECK(context.ok());
+    auto session = crypto::TransportSession::Begin(status->transport_public_key());
+    KS_CHECK(session.ok());
     host::v1::SealedStandardKeys sealed;
     sealed.set_provider(kProvider);
-    sealed.set_encapsulated_key(context->encapsulated_key());
     for (const std::string& id : ids) {
       host::v1::SealedStandardKeys::Key* const key = sealed.add_keys();
       key->set_key_id(id);
-      key->set_sealed(context->Seal(id, keys_.at(id)).value());
+      const std::string info =
+          keyset::SealInfo(host_.name(), status->boot_id(), driver_.epoch(), kProvider, id);
+      key->set_sealed(session->Seal(info, keys_.at(id)).value());
     }
     return sealed;
   }
