@@ -37,7 +37,6 @@ absl::Status ConfigWriter::Decide(Submission* submission, Decisions* decisions) 
   }
   KS_ASSIGN_OR_RETURN(config::ConfigChange edit, submission->edit(next_));
   if (edit.ByteSizeLong() == 0) return absl::OkStatus();
-  decisions->whole = decisions->whole || config::TakesKeysAway(edit, next_);
   config::Apply(edit, &next_);
   *decisions->edits.add_changes() = std::move(edit);
   return absl::OkStatus();

@@ -21,8 +21,7 @@ namespace keysphere::hostagent::agent {
 // strand against what is durable and what is decided before it, written on a strand of its own, and
 // takes effect in memory (its `committed`) only when it is durable. Changes that come while a write
 // is under way share the next one. What Submit changes is written as a whole; what Edit changes is
-// appended, and costs what the change costs; but where a key goes, all is written anew, so that no
-// file holds it any more.
+// appended, and costs what the change costs.
 //
 // All methods on the host's strand, but SealSecret and OpenSecret.
 class ConfigWriter {

@@ -3,7 +3,9 @@
 #include <openssl/crypto.h>
 
 #include <algorithm>
+#include <map>
 #include <set>
+#include <string>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -170,22 +172,29 @@ void Apply(const ConfigChange& change, HostConfig* config) {
   ApplyToPersistedKeys(change, config);
 }
 
-bool TakesKeysAway(const ConfigChange& change, const HostConfig& config) {
-  if (!change.removed_kdks().empty() || !change.removed_persisted_keys().empty()) return true;
-  const auto replaces_kdk = [&config](const Kdk& put) {
-    return std::any_of(config.kdks().begin(), config.kdks().end(), [&put](const Kdk& held) {
-      return held.provider() == put.provider() && held.kcv() != put.kcv();
-    });
-  };
-  const auto replaces_persisted = [&config](const PersistedKey& put) {
-    return std::any_of(config.persisted_keys().begin(), config.persisted_keys().end(),
-                       [&put](const PersistedKey& held) {
-                         return held.provider() == put.provider() && held.key_id() == put.key_id();
-                       });
-  };
-  return std::any_of(change.put_kdks().begin(), change.put_kdks().end(), replaces_kdk) ||
-         std::any_of(change.put_persisted_keys().begin(), change.put_persisted_keys().end(),
-                     replaces_persisted);
+bool TakesKeysAway(const JournalRecord& record, const HostConfig& config) {
+  std::map<std::string, std::string> kdks;  // check value by provider
+  for (const Kdk& kdk : config.kdks()) kdks[kdk.provider()] = kdk.kcv();
+  std::set<std::pair<std::string, std::string>> persisted;
+  for (const PersistedKey& key : config.persisted_keys()) {
+    persisted.emplace(key.provider(), key.key_id());
+  }
+  for (const ConfigChange& change : record.changes()) {
+    for (const std::string& provider : change.removed_kdks()) {
+      if (kdks.count(provider) > 0) return true;
+    }
+    for (const Kdk& put : change.put_kdks()) {
+      // Another label of the same key takes none away (S122).
+      if (kdks.try_emplace(put.provider(), put.kcv()).first->second != put.kcv()) return true;
+    }
+    for (const PersistedKey& gone : change.removed_persisted_keys()) {
+      if (persisted.count({gone.provider(), gone.key_id()}) > 0) return true;
+    }
+    for (const PersistedKey& put : change.put_persisted_keys()) {
+      if (!persisted.emplace(put.provider(), put.key_id()).second) return true;
+    }
+  }
+  return false;
 }
 
 }  // namespace keysphere::hostagent::config

@@ -45,9 +45,10 @@ absl::StatusOr<std::vector<ConfigChange>> ReadJournal(const crypto::SecretKey& k
 
 void Apply(const ConfigChange& change, HostConfig* config);
 
-// Whether a key that `config` holds is not in it after the change. In a journal it would go on
-// lying in the base and in earlier records, for whoever has the configuration key.
-bool TakesKeysAway(const ConfigChange& change, const HostConfig& config);
+// Whether a key that `config` holds, or an earlier change of the record puts, is not in it after
+// the record. In a journal it would go on lying in the base and in earlier records, for whoever has
+// the configuration key.
+bool TakesKeysAway(const JournalRecord& record, const HostConfig& config);
 
 }  // namespace keysphere::hostagent::config
 

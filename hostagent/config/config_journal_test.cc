@@ -1,5 +1,6 @@
 #include "hostagent/config/config_journal.h"
 
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -155,6 +156,45 @@ TEST_F(ConfigJournalTest, ChangesAreMadeInPlace) {
   EXPECT_EQ(config.persisted_keys(0).key_id(), "k3");
   EXPECT_EQ(config.persisted_keys(1).key_id(), "k2");
   EXPECT_EQ(config.persisted_keys(1).sealed_key(), "new");
+}
+
+// S33, S57: such a change is written anew with the whole, so that no file holds the key any more.
+TEST_F(ConfigJournalTest, AKeyThatGoesIsTold) {
+  HostConfig config;
+  Kdk* const a = config.add_kdks();
+  a->set_provider("a");
+  a->set_kcv("11111111");
+  PersistedKey* const kept = config.add_persisted_keys();
+  kept->set_provider("skp");
+  kept->set_key_id("k1");
+  const auto takes = [&config](const std::function<void(ConfigChange*)>& fill) {
+    JournalRecord record;
+    fill(record.add_changes());
+    return TakesKeysAway(record, config);
+  };
+  const auto put = [](const char* provider, const char* kcv) {
+    return [provider, kcv](ConfigChange* change) {
+      change->add_put_kdks()->set_provider(provider);
+      change->mutable_put_kdks(0)->set_kcv(kcv);
+      change->mutable_put_kdks(0)->set_key_id("another label");
+    };
+  };
+  EXPECT_FALSE(takes(put("a", "11111111")));
+  EXPECT_FALSE(takes(put("b", "22222222")));
+  EXPECT_TRUE(takes(put("a", "22222222")));
+  EXPECT_TRUE(takes([](ConfigChange* change) { change->add_removed_kdks("a"); }));
+  EXPECT_FALSE(takes([](ConfigChange* change) { change->add_removed_kdks("b"); }));
+  EXPECT_TRUE(takes([&](ConfigChange* change) { *change->add_removed_persisted_keys() = *kept; }));
+  EXPECT_TRUE(takes([&](ConfigChange* change) { *change->add_put_persisted_keys() = *kept; }));
+  EXPECT_FALSE(takes([&](ConfigChange* change) {
+    *change->add_put_persisted_keys() = *kept;
+    change->mutable_put_persisted_keys(0)->set_key_id("k2");
+  }));
+  // Put and replaced within one record.
+  JournalRecord record;
+  put("c", "33333333")(record.add_changes());
+  put("c", "44444444")(record.add_changes());
+  EXPECT_TRUE(TakesKeysAway(record, config));
 }
 
 }  // namespace

@@ -245,7 +245,8 @@ absl::Status HostConfigStore::Append(const JournalRecord& changes) {
   }
   // Where persisted keys may not be kept, Write leaves them out.
   const bool persists = mode() == MODE_TPM && config_.key_persistence();
-  bool whole = journal_bytes_ >= kMaxJournalBytes || position_.base.empty();
+  bool whole = journal_bytes_ >= kMaxJournalBytes || position_.base.empty() ||
+               TakesKeysAway(changes, config_);
   for (const ConfigChange& change : changes.changes()) {
     whole = whole || (!persists && !change.put_persisted_keys().empty());
   }

@@ -87,7 +87,7 @@ class HostConfigStore {
   absl::Status Save(const HostConfig& config);
 
   // The same for changes in their order, all of them or none. What it costs does not grow with the
-  // configuration.
+  // configuration, but where a key goes: then all is written anew, so that no file holds the key.
   absl::Status Append(const JournalRecord& changes);
 
   // Bytes for a sealed_… field, and back. CIPHERTEXT_CORRUPT: other name, or damaged.

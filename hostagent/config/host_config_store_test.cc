@@ -278,8 +278,9 @@ TEST_F(HostConfigStoreTest, AppendedChangesAreThereAfterAReboot) {
     for (int i = 0; i < 1200; ++i) {  // more than one journal holds
       JournalRecord record;
       ConfigChange* const change = record.add_changes();
-      change->add_removed_kdks(absl::StrCat("nkp-", i - 2));
-      change->add_put_kdks()->set_provider(absl::StrCat("nkp-", i));
+      Kdk* const kdk = change->add_put_kdks();
+      kdk->set_provider(absl::StrCat("nkp-", i % 2));
+      kdk->set_key_id(absl::StrCat("label-", i));
       change->mutable_attachment()->set_generation(i);
       ASSERT_THAT(created.store->Append(record), IsOk());
     }
