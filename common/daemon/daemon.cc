@@ -1,7 +1,6 @@
 #include "common/daemon/daemon.h"
 
 #include <fcntl.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <unistd.h>
@@ -22,14 +21,6 @@
 
 namespace keysphere::daemon {
 namespace {
-
-sigset_t EndSignals() {
-  sigset_t signals;
-  sigemptyset(&signals);
-  sigaddset(&signals, SIGTERM);
-  sigaddset(&signals, SIGINT);
-  return signals;
-}
 
 std::string ReadSmallFile(const char* path) {
   std::string text;
@@ -79,17 +70,6 @@ void AddFlags(CLI::App* app, DaemonOptions* options) {
                 "for debugging; needs --simulation");
 }
 
-bool Parse(CLI::App* app, int argc, char** argv, int* exit_code) {
-  try {
-    app->parse(argc, argv);
-    return true;
-  } catch (const CLI::ParseError& error) {
-    const int code = app->exit(error);
-    *exit_code = code == 0 ? 0 : 2;
-    return false;
-  }
-}
-
 bool ProtectProcess(const DaemonOptions& options) {
   if (options.allow_core_dumps && !options.simulation) {
     std::fprintf(stderr, "--allow-core-dumps needs --simulation\n");
@@ -108,10 +88,7 @@ bool ProtectProcess(const DaemonOptions& options) {
 }
 
 absl::StatusOr<std::unique_ptr<Daemon>> Daemon::Create(identity::Kind kind, DaemonOptions options) {
-  // Every thread is to leave these to WaitForSignal; a write to a closed pipe is an error, no end.
-  const sigset_t signals = EndSignals();
-  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-  signal(SIGPIPE, SIG_IGN);
+  LeaveSignalsToMain();
   if (!options.clock_page.empty() && !options.simulation) {
     return status::Error(v1::REASON_INVALID_ARGUMENT, "--clock-page needs --simulation");
   }
@@ -191,19 +168,12 @@ absl::Status Daemon::Serve(std::vector<rpc::ServiceEntry> services) {
   options.gate = gate_.get();
   KS_ASSIGN_OR_RETURN(server_, rpc::Server::Create(std::move(options)));
   logger_->Info("process.ready", {{"address", server_->address()}, {"pid", getpid()}});
-  // One write, so that nothing comes between.
-  const std::string line = absl::StrCat("READY {\"name\":\"", options_.name, "\",\"address\":\"",
-                                        server_->address(), "\",\"pid\":", getpid(), "}\n");
-  std::fwrite(line.data(), 1, line.size(), stdout);
-  std::fflush(stdout);
+  PrintReady(options_.name, server_->address());
   return absl::OkStatus();
 }
 
 void Daemon::WaitForSignal() {
-  const sigset_t signals = EndSignals();
-  int number = 0;
-  while (sigwait(&signals, &number) != 0) {
-  }
+  const int number = WaitForEndSignal();
   logger_->Info("process.ending", {{"signal", number}});
 }
 

@@ -14,6 +14,7 @@
 #include "common/clock/clock.h"
 #include "common/clock/page/page_clock.h"
 #include "common/clock/system_clock.h"
+#include "common/daemon/process.h"
 #include "common/executor/real_executor.h"
 #include "common/identity/certificate.h"
 #include "common/identity/credentials.h"
@@ -48,10 +49,6 @@ struct DaemonOptions {
 
 // Adds the flags to the program's.
 void AddFlags(CLI::App* app, DaemonOptions* options);
-
-// Parses the command line. True: go on; else the exit code is in `exit_code` (0 after --help, 2 for
-// a wrong flag), and what there is to say was printed.
-bool Parse(CLI::App* app, int argc, char** argv, int* exit_code);
 
 // First in main: memory of this process leaves it in no dump, and key memory exists. Prints why and
 // returns false if that cannot be had.

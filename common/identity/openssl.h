@@ -12,7 +12,7 @@
 
 #include "absl/strings/string_view.h"
 
-// OpenSSL's types under unique_ptr, for this folder.
+// OpenSSL's types of X.509 under unique_ptr.
 namespace keysphere::identity {
 
 template <auto Free>

@@ -3,11 +3,10 @@
 #include <string>
 #include <utility>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/strip.h"
 #include "common/status/status.h"
 #include "kmip/client/kmip_client.h"
+#include "kmip/net/host_port.h"
 
 namespace keysphere::controller::api {
 namespace {
@@ -28,15 +27,10 @@ absl::StatusOr<std::unique_ptr<kmip::client::KeyServer>> KmipKeyServers::Connect
   }
   kmip::client::KmipClientOptions options;
   options.name = server.name();
-  const std::string& address = server.address();
-  const size_t colon = address.rfind(':');
-  if (colon == std::string::npos || !absl::SimpleAtoi(address.substr(colon + 1), &options.port)) {
-    return status::Error(v1::REASON_INVALID_ARGUMENT,
-                         absl::StrCat(status::Quote(address), " is not HOST:PORT"));
-  }
-  // An IPv6 address stands in brackets.
-  options.host =
-      std::string(absl::StripSuffix(absl::StripPrefix(address.substr(0, colon), "["), "]"));
+  KS_ASSIGN_OR_RETURN(const kmip::net::HostPort address,
+                      kmip::net::ParseHostPort(server.address(), kmip::net::kKmipPort));
+  options.host = address.host;
+  options.port = address.port;
   options.trusted_pem = config.trusted_certificates;
   options.certificate_pem = config.client_certificate;
   options.key_pem = PemOf(config.client_private_key);
@@ -45,7 +39,7 @@ absl::StatusOr<std::unique_ptr<kmip::client::KeyServer>> KmipKeyServers::Connect
   options.wall = daemon_->wall_clock();
   options.link_faults = daemon_->link_faults();
   // How a simulated cluster names its KMS nodes: whoever makes a provider may call them anything.
-  options.link_name = absl::StrCat("kms/", address);
+  options.link_name = absl::StrCat("kms/", server.address());
   KS_ASSIGN_OR_RETURN(std::unique_ptr<kmip::client::KmipClient> client,
                       kmip::client::KmipClient::Create(std::move(options), loop_.get(),
                                                        daemon_->executor(), daemon_->clock()));

@@ -14,15 +14,28 @@ v1::CryptoKeyId KeyMaker::NewName(const std::string& provider) const {
   return key;
 }
 
+absl::StatusOr<std::shared_ptr<kms::KmsCluster>> KeyMaker::FindKms(
+    const std::string& provider) const {
+  std::shared_ptr<kms::KmsCluster> cluster = kms_->Find(provider);
+  if (cluster != nullptr) return cluster;
+  return status::Error(
+             v1::REASON_PROVIDER_MISSING,
+             absl::StrCat("this vCenter has no standard key provider ", status::Quote(provider)))
+      .Object("provider", provider);
+}
+
+void KeyMaker::Activate(const v1::CryptoKeyId& key, status::DoneCallback done) {
+  // The provider may have been deleted since the key was made.
+  const absl::StatusOr<std::shared_ptr<kms::KmsCluster>> cluster = FindKms(key.provider_id());
+  if (!cluster.ok()) return done(cluster.status());
+  (*cluster)->Activate(key.key_id(), std::move(done));
+}
+
 void KeyMaker::Obtain(const std::string& provider, const std::string& id,
                       status::Callback<HostKey> done) {
-  const std::shared_ptr<kms::KmsCluster> cluster = kms_->Find(provider);
-  if (cluster == nullptr) {
-    return done(status::Error(v1::REASON_PROVIDER_MISSING,
-                              absl::StrCat("this vCenter has no standard key provider ",
-                                           status::Quote(provider)))
-                    .Object("provider", provider));
-  }
+  const absl::StatusOr<std::shared_ptr<kms::KmsCluster>> found = FindKms(provider);
+  if (!found.ok()) return done(found.status());
+  const std::shared_ptr<kms::KmsCluster> cluster = *found;
   auto get = [cluster, provider, done = std::move(done)](absl::StatusOr<std::string> made) mutable {
     if (!made.ok()) return done(made.status());
     HostKey key;
@@ -45,52 +58,39 @@ void KeyMaker::ForVm(Session host, const v1::CryptoKeyId& wanted,
   if (!IsStandard(provider)) {
     return done(wanted.key_id().empty() ? NewName(provider) : wanted);
   }
-  Obtain(
-      provider, wanted.key_id(),
-      [this, host, done = std::move(done)](absl::StatusOr<HostKey> key) mutable {
-        if (!key.ok()) return done(key.status());
-        const hosts::KeyNamePtr name = needs_->Name(key->id);
-        SendToOthers(*host, name, key->fetched);
-        host->PushStandard(
-            name, key->fetched,
-            [this, host, name, id = key->id, done = std::move(done)](absl::Status sent) mutable {
-              if (!sent.ok()) return done(sent);
-              if (!host->Caches(name)) {
-                return done(status::Error(v1::REASON_KEY_MISSING_ON_HOST,
-                                          absl::StrCat("host ", status::Quote(host->name()),
-                                                       " does not take the key"))
-                                .Object("host", host->name())
-                                .NextStep("Enable encryption mode of the host."));
-              }
-              const std::shared_ptr<kms::KmsCluster> cluster = kms_->Find(id.provider_id());
-              if (cluster == nullptr) {
-                return done(status::Error(v1::REASON_PROVIDER_MISSING, "the provider was deleted")
-                                .Object("provider", id.provider_id()));
-              }
-              cluster->Activate(id.key_id(),
-                                [id, done = std::move(done)](absl::Status active) mutable {
-                                  if (!active.ok()) return done(active);
-                                  done(id);
-                                });
-            });
-      });
+  Obtain(provider, wanted.key_id(),
+         [this, host, done = std::move(done)](absl::StatusOr<HostKey> key) mutable {
+           if (!key.ok()) return done(key.status());
+           const hosts::KeyNamePtr name = needs_->Name(key->id);
+           SendToOthers(*host, name, key->fetched);
+           host->PushStandard(
+               name, key->fetched,
+               [this, host, name, id = key->id, done = std::move(done)](absl::Status sent) mutable {
+                 if (!sent.ok()) return done(sent);
+                 if (!host->Caches(name)) {
+                   return done(status::Error(v1::REASON_KEY_MISSING_ON_HOST,
+                                             absl::StrCat("host ", status::Quote(host->name()),
+                                                          " does not take the key"))
+                                   .Object("host", host->name())
+                                   .NextStep("Enable encryption mode of the host."));
+                 }
+                 Activate(id, [id, done = std::move(done)](absl::Status active) mutable {
+                   if (!active.ok()) return done(active);
+                   done(id);
+                 });
+               });
+         });
 }
 
 void KeyMaker::NewHostKey(const std::string& provider, status::Callback<HostKey> done) {
   if (!IsStandard(provider)) return done(HostKey{NewName(provider), {}});
   Obtain(provider, "", [this, done = std::move(done)](absl::StatusOr<HostKey> key) mutable {
     if (!key.ok()) return done(key.status());
-    const std::shared_ptr<kms::KmsCluster> cluster = kms_->Find(key->id.provider_id());
-    if (cluster == nullptr) {
-      return done(status::Error(v1::REASON_PROVIDER_MISSING, "the provider was deleted")
-                      .Object("provider", key->id.provider_id()));
-    }
-    const std::string id = key->id.key_id();
-    cluster->Activate(id,
-                      [key = *std::move(key), done = std::move(done)](absl::Status active) mutable {
-                        if (!active.ok()) return done(active);
-                        done(std::move(key));
-                      });
+    const v1::CryptoKeyId id = key->id;
+    Activate(id, [key = *std::move(key), done = std::move(done)](absl::Status active) mutable {
+      if (!active.ok()) return done(active);
+      done(std::move(key));
+    });
   });
 }
 

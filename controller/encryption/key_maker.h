@@ -51,6 +51,9 @@ class KeyMaker {
   void AskKms(const v1::CryptoKeyId& key, status::DoneCallback done);
 
  private:
+  // PROVIDER_MISSING.
+  absl::StatusOr<std::shared_ptr<kms::KmsCluster>> FindKms(const std::string& provider) const;
+  void Activate(const v1::CryptoKeyId& key, status::DoneCallback done);
   // The key itself, made if `id` is empty.
   void Obtain(const std::string& provider, const std::string& id, status::Callback<HostKey> done);
   void SendToOthers(const hosts::HostSession& owner, hosts::KeyNamePtr name,

@@ -6,21 +6,10 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
-#include "absl/time/time.h"
 #include "common/crypto/secret_key.h"
 
-// The X.509 that standard providers need: what a vCenter shows to a KMS, and what it trusts.
+// What a vCenter shows to a KMS.
 namespace keysphere::controller::kms {
-
-struct CertificateFacts {
-  std::string subject;  // RFC 2253
-  std::string sha256;   // of the DER form, hexadecimal
-  absl::Time not_before;
-  absl::Time not_after;
-};
-
-// Of the first certificate of a PEM text. CERT_UNTRUSTED: there is none, or a malformed one.
-absl::StatusOr<CertificateFacts> ReadCertificate(absl::string_view pem);
 
 // Whether the key belongs to the first certificate. CERT_UNTRUSTED if not, or not PEM.
 absl::Status CheckPair(absl::string_view certificate_pem, const crypto::SecretKey& key_pem);

@@ -6,7 +6,7 @@
 #include "absl/strings/str_join.h"
 #include "common/crypto/kdf.h"
 #include "common/status/status.h"
-#include "controller/kms/certificates.h"
+#include "kmip/net/certificate.h"
 
 namespace keysphere::controller::kms {
 namespace {
@@ -70,7 +70,8 @@ KmsCluster::KmsCluster(Deps deps, KmsConfig config, int64_t instance)
     nodes_.push_back(std::move(node));
   }
   if (!config_.client_certificate.empty()) {
-    const absl::StatusOr<CertificateFacts> facts = ReadCertificate(config_.client_certificate);
+    const absl::StatusOr<kmip::net::CertificateFacts> facts =
+        kmip::net::ReadFacts(config_.client_certificate);
     if (facts.ok()) client_certificate_end_ = facts->not_after;
   }
 }

@@ -1,6 +1,5 @@
 #include "controller/kms/kms_monitor.h"
 
-#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -12,55 +11,25 @@ namespace {
 
 std::string Object(const std::string& provider) { return absl::StrCat("provider/", provider); }
 
-absl::Duration Interval(const options::Options& options) {
-  return absl::Minutes(options.Integer(options::kKmsStatusInterval));
-}
-
 }  // namespace
 
-KmsMonitor::KmsMonitor(Deps deps) : deps_(deps), self_(std::make_shared<KmsMonitor*>(this)) {
-  deps_.options->OnChange(options::kKmsStatusInterval, [this] {
-    if (running_) Schedule(std::max(base_ + Interval(*deps_.options), deps_.clock->Now()));
-  });
+KmsMonitor::KmsMonitor(Deps deps)
+    : deps_(deps),
+      periodic_(
+          deps.strand, deps.clock,
+          [options = deps.options] { return options->KmsStatusInterval(); },
+          [this] { CheckAll(); }),
+      self_(std::make_shared<KmsMonitor*>(this)) {
+  deps_.options->OnChange(options::kKmsStatusInterval, [this] { periodic_.Retime(); });
 }
 
-KmsMonitor::~KmsMonitor() {
-  Stop();
-  *self_ = nullptr;
-}
+KmsMonitor::~KmsMonitor() { *self_ = nullptr; }
 
-void KmsMonitor::Start() {
-  running_ = true;
-  base_ = deps_.clock->Now();
-  Schedule(base_ + Interval(*deps_.options));
-}
-
-void KmsMonitor::Stop() {
-  running_ = false;
-  if (timer_ != clock::Clock::kNoTimer) deps_.clock->Cancel(timer_);
-  timer_ = clock::Clock::kNoTimer;
-}
-
-void KmsMonitor::Schedule(absl::Time when) {
-  if (timer_ != clock::Clock::kNoTimer) deps_.clock->Cancel(timer_);
-  next_ = when;
-  timer_ = deps_.clock->RunAt(when, [strand = deps_.strand, self = self_] {
-    strand->Post([self] {
-      if (*self != nullptr) (*self)->OnTimer();
-    });
-  });
-}
-
-void KmsMonitor::OnTimer() {
-  // A timer that was replaced after it had fired finds its time moved.
-  if (!running_ || deps_.clock->Now() < next_) return;
-  base_ = next_;
-  Schedule(base_ + Interval(*deps_.options));
-  const absl::Duration warning =
-      absl::Hours(24) * deps_.options->Integer(options::kCertificateThreshold);
+void KmsMonitor::CheckAll() {
+  const absl::Duration warning = deps_.options->CertificateThreshold();
   for (const std::shared_ptr<KmsCluster>& cluster : deps_.kms->All()) {
     cluster->Check(warning, [self = self_, provider = cluster->provider()] {
-      if (*self != nullptr && (*self)->running_) (*self)->Tell(provider);
+      if (*self != nullptr && (*self)->periodic_.running()) (*self)->Tell(provider);
     });
   }
 }

@@ -11,6 +11,7 @@
 #include "controller/events/event_log.h"
 #include "controller/kms/kms_clusters.h"
 #include "controller/options/options.h"
+#include "controller/schedule/periodic.h"
 
 namespace keysphere::controller::kms {
 
@@ -31,8 +32,8 @@ class KmsMonitor {
   ~KmsMonitor();
 
   // The first check is one interval from now.
-  void Start();
-  void Stop();
+  void Start() { periodic_.Start(); }
+  void Stop() { periodic_.Stop(); }
 
   // The provider's servers have just been checked: tells what that means.
   void Tell(const std::string& provider);
@@ -40,18 +41,14 @@ class KmsMonitor {
   void Forget(const std::string& provider);
 
  private:
-  void Schedule(absl::Time when);
-  void OnTimer();
+  void CheckAll();
   void TellServers(const KmsCluster& cluster);
   void TellClient(const KmsCluster& cluster);
   int64_t Append(absl::string_view type, const std::string& provider, absl::string_view message);
 
   const Deps deps_;
-  clock::Clock::TimerId timer_ = clock::Clock::kNoTimer;
-  bool running_ = false;
-  absl::Time base_;  // the last check, or the start
-  absl::Time next_ = absl::InfiniteFuture();
-  // Timers and checks under way may outlive this.
+  schedule::Periodic periodic_;
+  // Checks under way may outlive this.
   const std::shared_ptr<KmsMonitor*> self_;
 };
 

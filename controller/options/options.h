@@ -45,6 +45,10 @@ class Options {
   absl::Duration RemediationInterval() const {
     return absl::Minutes(Integer(kRemediationInterval));
   }
+  absl::Duration KmsStatusInterval() const { return absl::Minutes(Integer(kKmsStatusInterval)); }
+  absl::Duration CertificateThreshold() const {
+    return absl::Hours(24) * Integer(kCertificateThreshold);
+  }
 
   // Called after each durable change of the option.
   void OnChange(absl::string_view name, std::function<void()> listener);

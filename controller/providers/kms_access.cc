@@ -9,21 +9,6 @@
 
 // How a vCenter and a KMS come to trust each other, and how the KMS does.
 namespace keysphere::controller::providers {
-namespace {
-
-constexpr size_t kMaxPem = 64 << 10;
-constexpr size_t kMaxKeyPem = 4096;
-
-absl::Status CheckPem(const std::string& pem, absl::string_view field) {
-  if (pem.size() > kMaxPem) {
-    return status::Error(v1::REASON_INVALID_ARGUMENT,
-                         absl::StrCat(field, " is larger than 64 KiB"));
-  }
-  return kms::ReadCertificate(pem).status();
-}
-
-}  // namespace
-
 void Providers::CheckKmsServers(const access::Caller&, const v1::CheckKmsServersRequest& request,
                                 status::Callback<v1::KeyProvider> done) {
   const absl::StatusOr<const Provider*> provider = state_->FindStandard(request.name());
@@ -32,7 +17,7 @@ void Providers::CheckKmsServers(const access::Caller&, const v1::CheckKmsServers
   // Shared: the check calls back once, through a function that may be copied.
   auto answer = std::make_shared<status::Callback<v1::KeyProvider>>(std::move(done));
   state->deps.kms->Find(request.name())
-      ->Check(absl::Hours(24) * state->deps.options->Integer(options::kCertificateThreshold),
+      ->Check(state->deps.options->CertificateThreshold(),
               [state, weak = std::weak_ptr<bool>(state->alive), name = request.name(), answer] {
                 if (weak.expired()) return;
                 const Provider* const now = state->Find(name);
@@ -64,7 +49,7 @@ void Providers::RetrieveKmsServerCertificate(
 
 void Providers::TrustKmsServer(const access::Caller&, const v1::TrustKmsServerRequest& request,
                                status::Callback<v1::KeyProvider> done) {
-  if (absl::Status valid = CheckPem(request.certificate(), "certificate"); !valid.ok()) {
+  if (absl::Status valid = CheckCertificates(request.certificate(), "certificate"); !valid.ok()) {
     return done(valid);
   }
   state_->ChangeStandard(
@@ -108,25 +93,15 @@ void Providers::GenerateKmsClientCsr(const access::Caller&,
 void Providers::SetKmsClientCertificate(const access::Caller&,
                                         const v1::SetKmsClientCertificateRequest& request,
                                         status::Callback<v1::KeyProvider> done) {
-  kms::SharedKey given;
-  if (request.private_key().size() > kMaxKeyPem) {
-    Wipe(request.private_key());
-    return done(status::Error(v1::REASON_INVALID_ARGUMENT, "private_key is larger than 4 KiB"));
-  }
-  if (!request.private_key().empty()) {
-    absl::StatusOr<crypto::SecretKey> key = crypto::SecretKey::CopyOf(
-        absl::MakeConstSpan(reinterpret_cast<const uint8_t*>(request.private_key().data()),
-                            request.private_key().size()));
-    Wipe(request.private_key());
-    if (!key.ok()) return done(key.status());
-    given = std::make_shared<const crypto::SecretKey>(*std::move(key));
-  }
-  if (absl::Status valid = CheckPem(request.certificate(), "certificate"); !valid.ok()) {
+  absl::StatusOr<kms::SharedKey> given =
+      TakeSecret(request.private_key(), kMaxKeyPem, "private_key");
+  if (!given.ok()) return done(given.status());
+  if (absl::Status valid = CheckCertificates(request.certificate(), "certificate"); !valid.ok()) {
     return done(valid);
   }
   state_->ChangeStandard(
       request.name(), "",
-      [given, certificate = request.certificate()](StandardParts* parts) -> absl::Status {
+      [given = *given, certificate = request.certificate()](StandardParts* parts) -> absl::Status {
         const kms::SharedKey key = given != nullptr ? given : parts->csr_key;
         if (key == nullptr) {
           return status::Error(v1::REASON_INVALID_STATE,

@@ -3,7 +3,6 @@
 #include <utility>
 
 #include "absl/strings/ascii.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "common/files/names.h"
 #include "common/status/status.h"
@@ -11,18 +10,17 @@
 #include "controller/providers/providers.h"
 #include "controller/providers/state.h"
 #include "controller/timestamps/timestamps.h"
+#include "kmip/net/certificate.h"
+#include "kmip/net/host_port.h"
 
 // Standard providers come, change and go.
 namespace keysphere::controller::providers {
 namespace {
 
 constexpr int kMaxServers = 16;
-constexpr int kDefaultPort = 5696;  // S130
 constexpr size_t kMaxAddress = 255;
 constexpr size_t kMaxUserName = 256;
 constexpr size_t kMaxPassword = 1024;
-constexpr size_t kMaxPem = 64 << 10;
-constexpr size_t kMaxKeyPem = 4096;
 
 absl::Status Invalid(absl::string_view what) {
   return status::Error(v1::REASON_INVALID_ARGUMENT, what);
@@ -30,24 +28,15 @@ absl::Status Invalid(absl::string_view what) {
 
 // "HOST:PORT"; an IPv6 address stands in brackets.
 absl::StatusOr<std::string> NormaliseAddress(absl::string_view address) {
-  const size_t bracket = address.rfind(']');
-  const size_t colon = address.rfind(':');
-  const bool has_port =
-      colon != absl::string_view::npos && (bracket == absl::string_view::npos || colon > bracket);
-  const absl::string_view host = has_port ? address.substr(0, colon) : address;
-  int port = kDefaultPort;
-  bool valid = !host.empty() && address.size() <= kMaxAddress;
-  if (has_port) {
-    valid = valid && absl::SimpleAtoi(address.substr(colon + 1), &port) && port > 0 && port < 65536;
-  }
-  for (const char c : host) {
+  const absl::StatusOr<kmip::net::HostPort> parsed =
+      kmip::net::ParseHostPort(address, kmip::net::kKmipPort);
+  bool valid = parsed.ok() && address.size() <= kMaxAddress && parsed->port > 0;
+  for (const char c : parsed.ok() ? parsed->host : "") {
     valid = valid && (absl::ascii_isalnum(static_cast<unsigned char>(c)) ||
-                      absl::string_view("-_.:[]").find(c) != absl::string_view::npos);
+                      absl::string_view("-_.:").find(c) != absl::string_view::npos);
   }
-  if (!valid) {
-    return Invalid(absl::StrCat("servers: ", status::Quote(address), " is not HOST:PORT"));
-  }
-  return absl::StrCat(host, ":", port);
+  if (valid) return kmip::net::FormatHostPort(*parsed);
+  return Invalid(absl::StrCat("servers: ", status::Quote(address), " is not HOST:PORT"));
 }
 
 absl::StatusOr<std::vector<v1::KmsServer>> Servers(
@@ -70,26 +59,6 @@ absl::StatusOr<std::vector<v1::KmsServer>> Servers(
   return servers;
 }
 
-// nullptr for an empty field.
-absl::StatusOr<kms::SharedKey> Secret(const std::string& field, size_t limit,
-                                      absl::string_view name) {
-  if (field.empty()) return kms::SharedKey();
-  if (field.size() > limit) {
-    return Invalid(
-        absl::StrCat(name, " has ", field.size(), " bytes; at most ", limit, " are taken"));
-  }
-  KS_ASSIGN_OR_RETURN(crypto::SecretKey secret,
-                      crypto::SecretKey::CopyOf(absl::MakeConstSpan(
-                          reinterpret_cast<const uint8_t*>(field.data()), field.size())));
-  return kms::SharedKey(std::make_shared<const crypto::SecretKey>(std::move(secret)));
-}
-
-absl::Status CheckTrusted(const std::string& pem) {
-  if (pem.empty()) return absl::OkStatus();
-  if (pem.size() > kMaxPem) return Invalid("trusted_certificates is larger than 64 KiB");
-  return kms::ReadCertificate(pem).status();
-}
-
 absl::Status CheckUserName(const std::string& name) {
   if (name.size() <= kMaxUserName) return absl::OkStatus();
   return Invalid(absl::StrCat("user_name has more than ", kMaxUserName, " bytes"));
@@ -110,18 +79,18 @@ absl::StatusOr<StandardParts> PartsOf(const std::string& name,
                                       const v1::StandardProviderSpec& spec) {
   StandardParts parts;
   parts.config.provider = name;
-  absl::StatusOr<kms::SharedKey> password = Secret(spec.password(), kMaxPassword, "password");
+  absl::StatusOr<kms::SharedKey> password = TakeSecret(spec.password(), kMaxPassword, "password");
   absl::StatusOr<kms::SharedKey> key =
-      Secret(spec.client_private_key(), kMaxKeyPem, "client_private_key");
-  Wipe(spec.password());
-  Wipe(spec.client_private_key());
+      TakeSecret(spec.client_private_key(), kMaxKeyPem, "client_private_key");
   KS_ASSIGN_OR_RETURN(parts.config.password, std::move(password));
   KS_ASSIGN_OR_RETURN(parts.config.client_private_key, std::move(key));
   KS_ASSIGN_OR_RETURN(parts.config.servers, Servers(spec.servers()));
   KS_RETURN_IF_ERROR(CheckUserName(spec.user_name()));
-  KS_RETURN_IF_ERROR(CheckTrusted(spec.trusted_certificates()));
-  if (spec.client_certificate().size() > kMaxPem) {
-    return Invalid("client_certificate is larger than 64 KiB");
+  if (!spec.trusted_certificates().empty()) {
+    KS_RETURN_IF_ERROR(CheckCertificates(spec.trusted_certificates(), "trusted_certificates"));
+  }
+  if (!spec.client_certificate().empty()) {
+    KS_RETURN_IF_ERROR(CheckCertificates(spec.client_certificate(), "client_certificate"));
   }
   parts.config.user_name = spec.user_name();
   parts.config.trusted_certificates = spec.trusted_certificates();
@@ -151,6 +120,30 @@ absl::StatusOr<kms::SharedKey> LoadSecret(store::Store* store, bool exists,
 }
 
 }  // namespace
+
+absl::StatusOr<kms::SharedKey> TakeSecret(const std::string& field, size_t most,
+                                          absl::string_view name) {
+  absl::StatusOr<kms::SharedKey> secret = kms::SharedKey();
+  if (field.size() > most) {
+    secret =
+        Invalid(absl::StrCat(name, " has ", field.size(), " bytes; at most ", most, " are taken"));
+  } else if (!field.empty()) {
+    absl::StatusOr<crypto::SecretKey> copy = crypto::SecretKey::CopyOf(
+        absl::MakeConstSpan(reinterpret_cast<const uint8_t*>(field.data()), field.size()));
+    if (copy.ok()) {
+      secret = kms::SharedKey(std::make_shared<const crypto::SecretKey>(*std::move(copy)));
+    } else {
+      secret = copy.status();
+    }
+  }
+  Wipe(field);
+  return secret;
+}
+
+absl::Status CheckCertificates(const std::string& pem, absl::string_view name) {
+  if (pem.size() > kMaxPem) return Invalid(absl::StrCat(name, " is larger than 64 KiB"));
+  return kmip::net::ReadFacts(pem).status();
+}
 
 // ---- What is kept ----
 
@@ -212,7 +205,7 @@ void DeleteStandardSecrets(const StandardParts& parts, store::Transaction* trans
 void Providers::State::Connect(const Provider& provider) {
   deps.kms->Put(provider.standard->config, provider.standard->instance);
   deps.kms->Find(provider.name)
-      ->Check(absl::Hours(24) * deps.options->Integer(options::kCertificateThreshold),
+      ->Check(deps.options->CertificateThreshold(),
               [this, weak = std::weak_ptr<bool>(alive), name = provider.name] {
                 if (!weak.expired() && kms_checked) kms_checked(name);
               });
@@ -316,8 +309,7 @@ void Providers::State::ChangeStandard(const std::string& name, const std::string
 void Providers::State::UpdateStandard(const v1::UpdateKeyProviderRequest& request,
                                       status::Callback<v1::KeyProvider> done) {
   auto password = std::make_shared<absl::StatusOr<kms::SharedKey>>(
-      Secret(request.standard().password(), kMaxPassword, "password"));
-  Wipe(request.standard().password());
+      TakeSecret(request.standard().password(), kMaxPassword, "password"));
   Wipe(request.standard().client_private_key());
   if (!request.key_id().empty() || request.has_constraints()) {
     return done(status::Error(v1::REASON_UNSUPPORTED,
@@ -342,7 +334,10 @@ void Providers::State::UpdateStandard(const v1::UpdateKeyProviderRequest& reques
       } else if (path == "standard.password") {
         KS_ASSIGN_OR_RETURN(parts->config.password, *password);
       } else if (path == "standard.trusted_certificates") {
-        KS_RETURN_IF_ERROR(CheckTrusted(spec.trusted_certificates()));
+        if (!spec.trusted_certificates().empty()) {
+          KS_RETURN_IF_ERROR(
+              CheckCertificates(spec.trusted_certificates(), "trusted_certificates"));
+        }
         parts->config.trusted_certificates = spec.trusted_certificates();
       } else {
         return Invalid(absl::StrCat("update_mask: ", status::Quote(path), " cannot be changed"));

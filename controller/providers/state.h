@@ -37,6 +37,16 @@ absl::string_view KindOf(const Provider& provider);
 
 // ---- Standard providers (standard.cc) ----
 
+inline constexpr size_t kMaxPem = 64 << 10;
+inline constexpr size_t kMaxKeyPem = 4096;
+
+// A secret field of a request, which is overwritten; nullptr for an empty one. INVALID_ARGUMENT
+// where it has more than `most` bytes.
+absl::StatusOr<kms::SharedKey> TakeSecret(const std::string& field, size_t most,
+                                          absl::string_view name);
+// INVALID_ARGUMENT where a field of certificates is too large, CERT_UNTRUSTED where it is not PEM.
+absl::Status CheckCertificates(const std::string& pem, absl::string_view name);
+
 // From its record and the store's secrets.
 absl::StatusOr<std::shared_ptr<const StandardParts>> LoadStandard(store::Store* store,
                                                                   const ProviderRecord& record);

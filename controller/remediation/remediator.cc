@@ -1,6 +1,5 @@
 #include "controller/remediation/remediator.h"
 
-#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -43,45 +42,13 @@ void Fill(const absl::StatusOr<hosts::SyncResult>& synced, HostResult* result) {
 
 }  // namespace
 
-Remediator::Remediator(Deps deps) : deps_(deps), self_(std::make_shared<Remediator*>(this)) {
-  deps_.options->OnChange(options::kRemediationInterval, [this]() {
-    if (!running_) return;
-    // Re-timed from the last tick; at once if that is past (S70).
-    Schedule(std::max(base_ + deps_.options->RemediationInterval(), deps_.clock->Now()));
-  });
-}
-
-Remediator::~Remediator() { Stop(); }
-
-void Remediator::Start() {
-  running_ = true;
-  base_ = deps_.clock->Now();
-  Schedule(base_ + deps_.options->RemediationInterval());
-}
-
-void Remediator::Stop() {
-  running_ = false;
-  if (timer_ != clock::Clock::kNoTimer) deps_.clock->Cancel(timer_);
-  timer_ = clock::Clock::kNoTimer;
-  *self_ = nullptr;
-}
-
-void Remediator::Schedule(absl::Time when) {
-  if (timer_ != clock::Clock::kNoTimer) deps_.clock->Cancel(timer_);
-  next_pass_ = when;
-  timer_ = deps_.clock->RunAt(when, [strand = deps_.strand, self = self_]() {
-    strand->Post([self]() {
-      if (*self != nullptr) (*self)->OnTimer();
-    });
-  });
-}
-
-void Remediator::OnTimer() {
-  // A timer that was replaced after it had fired finds its time moved.
-  if (!running_ || deps_.clock->Now() < next_pass_) return;
-  base_ = next_pass_;
-  Schedule(base_ + deps_.options->RemediationInterval());
-  SyncOnce(deps_.hosts->All(), [](absl::StatusOr<v1::RemediateResponse>) {});
+Remediator::Remediator(Deps deps)
+    : deps_(deps),
+      periodic_(
+          deps.strand, deps.clock,
+          [options = deps.options] { return options->RemediationInterval(); },
+          [this] { SyncOnce(deps_.hosts->All(), [](absl::StatusOr<v1::RemediateResponse>) {}); }) {
+  deps_.options->OnChange(options::kRemediationInterval, [this] { periodic_.Retime(); });
 }
 
 void Remediator::SyncOnce(std::vector<std::shared_ptr<HostSession>> hosts,

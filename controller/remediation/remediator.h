@@ -12,6 +12,7 @@
 #include "controller/access/caller.h"
 #include "controller/hosts/hosts.h"
 #include "controller/options/options.h"
+#include "controller/schedule/periodic.h"
 #include "keysphere/v1/controller.pb.h"
 
 namespace keysphere::controller::remediation {
@@ -30,11 +31,10 @@ class Remediator {
     hosts::Hosts* hosts;
   };
   explicit Remediator(Deps deps);
-  ~Remediator();
 
   // The first periodic pass is one interval from now (S70).
-  void Start();
-  void Stop();
+  void Start() { periodic_.Start(); }
+  void Stop() { periodic_.Stop(); }
 
   // One pass over `hosts`: a plain function of the present state, without the schedule. It tells
   // every host's outcome once each has answered or failed.
@@ -46,24 +46,17 @@ class Remediator {
 
   int64_t passes() const { return passes_; }
   absl::Time last_pass() const { return last_pass_; }
-  absl::Time next_pass() const { return next_pass_; }
+  absl::Time next_pass() const { return periodic_.next(); }
 
  private:
   struct Pass;
 
-  void Schedule(absl::Time when);
-  void OnTimer();
   static void RunMore(const std::shared_ptr<Pass>& pass);
 
   const Deps deps_;
-  clock::Clock::TimerId timer_ = clock::Clock::kNoTimer;
-  bool running_ = false;
+  schedule::Periodic periodic_;
   int64_t passes_ = 0;
-  absl::Time base_;  // the last periodic pass, or the start: intervals count from it (S70)
   absl::Time last_pass_ = absl::InfinitePast();
-  absl::Time next_pass_ = absl::InfiniteFuture();
-  // Timers post to the strand and may outlive this.
-  std::shared_ptr<Remediator*> self_;
 };
 
 }  // namespace keysphere::controller::remediation

@@ -37,13 +37,13 @@ class HostileServer {
     server->tls_ = net::NewServerContext(files).value();
     server->socket_ = net::ListenOn("127.0.0.1", 0).value();
     server->acceptor_.server = server.get();
-    server->RunOnLoop([self = server.get()] {
+    loop->RunAndWait([self = server.get()] {
       self->watch_ = self->loop_->Watch(self->socket_.get(), EPOLLIN, &self->acceptor_);
     });
     return server;
   }
   ~HostileServer() {
-    RunOnLoop([this] {
+    loop_->RunAndWait([this] {
       loop_->Unwatch(watch_, socket_.get());
       peers_.clear();
     });
@@ -127,20 +127,6 @@ class HostileServer {
 
   HostileServer(net::Loop* loop, absl::Time now, Script script)
       : loop_(loop), now_(now), script_(std::move(script)) {}
-
-  void RunOnLoop(const std::function<void()>& task) {
-    sync::Mutex mutex;
-    sync::CondVar ended;
-    bool done = false;
-    loop_->Post([&] {
-      task();
-      sync::MutexLock lock(&mutex);
-      done = true;
-      ended.SignalAll();
-    });
-    sync::MutexLock lock(&mutex);
-    while (!done) ended.Wait(&mutex);
-  }
 
   net::Loop* const loop_;
   const absl::Time now_;

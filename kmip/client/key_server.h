@@ -9,6 +9,7 @@
 #include "absl/types/optional.h"
 #include "common/crypto/secret_key.h"
 #include "common/status/callback.h"
+#include "kmip/messages/enums.h"
 
 namespace keysphere::kmip::client {
 
@@ -21,15 +22,7 @@ struct Version {
   }
 };
 
-// KMIP's states of a key.
-enum class KeyState {
-  kPreActive = 1,
-  kActive = 2,
-  kDeactivated = 3,
-  kCompromised = 4,
-  kDestroyed = 5,
-  kDestroyedCompromised = 6,
-};
+using KeyState = messages::State;
 
 // A custom attribute with a text value: {"x-Vendor", "…"}.
 struct TextAttribute {

@@ -12,6 +12,7 @@
 #include "common/identity/credentials.h"
 #include "common/rpc/link_faults.h"
 #include "kmip/client/key_server.h"
+#include "kmip/net/host_port.h"
 #include "kmip/net/loop.h"
 
 namespace keysphere::kmip::client {
@@ -19,7 +20,7 @@ namespace keysphere::kmip::client {
 struct KmipClientOptions {
   std::string name;  // in errors
   std::string host;  // an IP address or a DNS name; the server's certificate must bear it
-  int port = 5696;
+  int port = net::kKmipPort;
   // Whom to trust: authorities, or servers' own certificates (under any name). Empty: nobody, so
   // that LastCertificate alone can be learnt.
   std::string trusted_pem;

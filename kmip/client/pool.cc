@@ -338,22 +338,8 @@ void Pool::OnEnded(ClientConnection* connection, const absl::Status& why, bool a
   Pump();
 }
 
-void Pool::RunOnLoop(absl::AnyInvocable<void()> task) {
-  sync::Mutex mutex;
-  sync::CondVar ended;
-  bool done = false;
-  loop_->Post([&] {
-    task();
-    sync::MutexLock lock(&mutex);
-    done = true;
-    ended.SignalAll();
-  });
-  sync::MutexLock lock(&mutex);
-  while (!done) ended.Wait(&mutex);
-}
-
 void Pool::Close() {
-  RunOnLoop([this] {
+  loop_->RunAndWait([this] {
     closed_ = true;
     const std::vector<CallPtr> calls(calls_.begin(), calls_.end());
     for (const CallPtr& call : calls) {
@@ -370,7 +356,7 @@ void Pool::Close() {
   // Both may wait for somebody who waits for the loop.
   if (listener_ != 0) options_.link_faults->RemoveListener(listener_);
   resolver_.Join();
-  RunOnLoop([] {});
+  loop_->RunAndWait([] {});
 }
 
 }  // namespace keysphere::kmip::client

@@ -105,7 +105,6 @@ class Pool : public std::enable_shared_from_this<Pool> {
   void Deliver(const CallPtr& call, absl::AnyInvocable<void()> outcome);
   void Drop(ClientConnection* connection);
   rpc::LinkFault CurrentFault();
-  void RunOnLoop(absl::AnyInvocable<void()> task);
 
   const KmipClientOptions options_;
   const net::SslCtxPtr tls_;

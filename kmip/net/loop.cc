@@ -58,6 +58,20 @@ void Loop::Post(Task task) {
   (void)written;
 }
 
+void Loop::RunAndWait(Task task) {
+  sync::Mutex mutex;
+  sync::CondVar ended;
+  bool done = false;
+  Post([&] {
+    task();
+    sync::MutexLock lock(&mutex);
+    done = true;
+    ended.SignalAll();
+  });
+  sync::MutexLock lock(&mutex);
+  while (!done) ended.Wait(&mutex);
+}
+
 bool Loop::HasTasks() {
   sync::MutexLock lock(&mutex_);
   return !tasks_.empty();

@@ -38,6 +38,8 @@ class Loop {
 
   // Runs the task soon, never inside this call, in the order of Post. Thread safe.
   void Post(Task task);
+  // Runs the task and returns when it has ended. Not called on the loop's thread. Thread safe.
+  void RunAndWait(Task task);
   bool IsCurrent() const { return std::this_thread::get_id() == thread_.get_id(); }
 
   // On the loop's thread only. `handler` outlives the watch.

@@ -26,13 +26,6 @@ bool IsIpAddress(const std::string& host);
 // The first address of a DNS name. Blocks. UNREACHABLE: it has none.
 absl::StatusOr<std::string> Resolve(const std::string& host);
 
-// "HOST:PORT", "[IPv6]:PORT", "HOST" (then `default_port`). INVALID_ARGUMENT.
-struct HostPort {
-  std::string host;
-  int port = 0;
-};
-absl::StatusOr<HostPort> ParseHostPort(absl::string_view text, int default_port);
-
 }  // namespace keysphere::kmip::net
 
 #endif  // KEYSPHERE_KMIP_NET_SOCKET_H_

@@ -13,24 +13,11 @@
 #include "absl/time/time.h"
 #include "absl/types/optional.h"
 #include "common/files/file_system.h"
+#include "kmip/net/certificate.h"
 #include "kmip/ttlv/buffer.h"
 
 // TLS 1.2 and 1.3 with certificates on both sides, over sockets that do not block.
 namespace keysphere::kmip::net {
-
-// What a certificate says.
-struct CertificateFacts {
-  std::string pem;
-  std::string subject;  // "CN=kms-1,O=…"
-  std::string common_name;
-  std::string uri;     // the first URI among its alternative names
-  std::string sha256;  // of the DER form, hexadecimal
-  absl::Time not_before;
-  absl::Time not_after;
-};
-CertificateFacts FactsOf(X509* certificate);
-// Of the first certificate of a PEM text; CERT_UNTRUSTED: there is none.
-absl::StatusOr<CertificateFacts> ReadFacts(absl::string_view pem);
 
 struct SslCtxFree {
   void operator()(SSL_CTX* context) const { SSL_CTX_free(context); }

@@ -114,7 +114,7 @@ absl::StatusOr<std::unique_ptr<Listener>> Listener::Create(Options options,
   Connection::Context context{std::move(options), engine, loop, wall, logger, Counters()};
   auto core = std::make_shared<Core>(std::move(context), std::move(tls), clock);
   std::unique_ptr<Listener> listener(new Listener(core, loop, port));
-  listener->RunOnLoop([&] { core->Listen(std::move(socket)); });
+  loop->RunAndWait([&] { core->Listen(std::move(socket)); });
   return listener;
 }
 
@@ -122,26 +122,12 @@ Listener::Listener(std::shared_ptr<Core> core, net::Loop* loop, int port)
     : core_(std::move(core)), loop_(loop), port_(port) {}
 
 Listener::~Listener() {
-  RunOnLoop([this] { core_->Stop(); });
-}
-
-void Listener::RunOnLoop(absl::AnyInvocable<void()> task) {
-  sync::Mutex mutex;
-  sync::CondVar ended;
-  bool done = false;
-  loop_->Post([&] {
-    task();
-    sync::MutexLock lock(&mutex);
-    done = true;
-    ended.SignalAll();
-  });
-  sync::MutexLock lock(&mutex);
-  while (!done) ended.Wait(&mutex);
+  loop_->RunAndWait([this] { core_->Stop(); });
 }
 
 absl::Status Listener::SetDown(bool down) {
   absl::Status status;
-  RunOnLoop([&] {
+  loop_->RunAndWait([&] {
     if (down) return core_->Stop();
     if (core_->is_listening()) return;
     auto socket = net::ListenOn(core_->options().ip, core_->options().port);
@@ -153,13 +139,13 @@ absl::Status Listener::SetDown(bool down) {
 
 absl::Status Listener::SetTls(const net::TlsFiles& files) {
   KS_ASSIGN_OR_RETURN(net::SslCtxPtr tls, net::NewServerContext(files));
-  RunOnLoop([&] { core_->SetTls(std::move(tls)); });
+  loop_->RunAndWait([&] { core_->SetTls(std::move(tls)); });
   return absl::OkStatus();
 }
 
 Listener::Counters Listener::counters() {
   Counters counters;
-  RunOnLoop([&] { counters = core_->counters(); });
+  loop_->RunAndWait([&] { counters = core_->counters(); });
   return counters;
 }
 

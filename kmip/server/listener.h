@@ -10,6 +10,7 @@
 #include "absl/time/time.h"
 #include "common/clock/clock.h"
 #include "common/log/log.h"
+#include "kmip/net/host_port.h"
 #include "kmip/net/loop.h"
 #include "kmip/net/tls.h"
 #include "kmip/server/engine.h"
@@ -23,7 +24,7 @@ class Listener {
  public:
   struct Options {
     std::string ip;
-    int port = 5696;  // S130; 0: any free one
+    int port = net::kKmipPort;  // 0: any free one
     // Connections beyond these are closed at once.
     size_t max_connections = 2048;
     // Of wall time. A connection may be idle for ever, but what it has begun it must end.
@@ -63,8 +64,6 @@ class Listener {
  private:
   class Core;
   Listener(std::shared_ptr<Core> core, net::Loop* loop, int port);
-  // Runs the task on the loop and waits for its end.
-  void RunOnLoop(absl::AnyInvocable<void()> task);
 
   const std::shared_ptr<Core> core_;
   net::Loop* const loop_;

@@ -14,6 +14,7 @@
 #include "common/log/log.h"
 #include "common/random/random.h"
 #include "common/store/sqlite_store.h"
+#include "kmip/net/host_port.h"
 #include "kmip/net/loop.h"
 #include "kmip/server/engine.h"
 #include "kmip/server/listener.h"
@@ -26,7 +27,7 @@ class Kms {
  public:
   struct Options {
     std::string ip;
-    int port = 5696;
+    int port = kmip::net::kKmipPort;
     std::string certificate_file;
     std::string key_file;
     std::string ca_file;     // whom clients' certificates come from

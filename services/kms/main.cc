@@ -1,7 +1,5 @@
 // keysphere-kms: one node of a KMIP key server.
-#include <signal.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -9,18 +7,18 @@
 #include <memory>
 #include <string>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/clock/page/page_clock.h"
 #include "common/clock/system_clock.h"
 #include "common/crypto/secret_key.h"
+#include "common/daemon/process.h"
 #include "common/identity/credentials.h"
 #include "common/log/writer.h"
 #include "common/rpc/gate.h"
 #include "common/rpc/grpc_init.h"
 #include "common/rpc/server.h"
 #include "common/status/status.h"
-#include "kmip/net/socket.h"
+#include "kmip/net/host_port.h"
 #include "services/kms/control.h"
 #include "services/kms/control_api.h"
 #include "services/kms/kms.h"
@@ -66,14 +64,6 @@ void AddFlags(CLI::App* app, Flags* flags) {
       ->capture_default_str();
 }
 
-// Every connection takes a descriptor.
-void RaiseDescriptorLimit() {
-  rlimit limit = {};
-  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
-  limit.rlim_cur = limit.rlim_max;
-  setrlimit(RLIMIT_NOFILE, &limit);
-}
-
 // Where its faults are set. What stands later is destroyed first.
 struct ControlServer {
   std::unique_ptr<Control> control;
@@ -104,13 +94,8 @@ absl::StatusOr<ControlServer> ServeControl(const Flags& flags, clock::Clock* clo
 }
 
 absl::Status Run(Flags flags) {
-  sigset_t signals;
-  sigemptyset(&signals);
-  sigaddset(&signals, SIGTERM);
-  sigaddset(&signals, SIGINT);
-  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-  signal(SIGPIPE, SIG_IGN);
-  RaiseDescriptorLimit();
+  daemon::LeaveSignalsToMain();
+  daemon::RaiseDescriptorLimit();
   if (!flags.control.empty() && !flags.kms.simulation) {
     return status::Error(v1::REASON_INVALID_ARGUMENT, "--control needs --simulation");
   }
@@ -143,18 +128,11 @@ absl::Status Run(Flags flags) {
     KS_ASSIGN_OR_RETURN(control, ServeControl(flags, clock, kms.get()));
   }
 
-  const bool is_v6 = absl::StrContains(address.host, ":");
-  const std::string serves = is_v6 ? absl::StrCat("[", address.host, "]:", kms->port())
-                                   : absl::StrCat(address.host, ":", kms->port());
+  const std::string serves = kmip::net::FormatHostPort({address.host, kms->port()});
   logger->Info("process.ready", {{"address", serves}, {"pid", getpid()}});
-  const std::string line = absl::StrCat("READY {\"name\":\"", flags.name, "\",\"address\":\"",
-                                        serves, "\",\"pid\":", getpid(), "}\n");
-  std::fwrite(line.data(), 1, line.size(), stdout);
-  std::fflush(stdout);
-  int number = 0;
-  while (sigwait(&signals, &number) != 0) {
-  }
-  logger->Info("process.ends", {{"signal", number}});
+  daemon::PrintReady(flags.name, serves);
+  const int number = daemon::WaitForEndSignal();
+  logger->Info("process.ending", {{"signal", number}});
   if (control.server != nullptr) control.server->Drain(kDrain);
   if (page_clock != nullptr) page_clock->StopTimers();
   return absl::OkStatus();
@@ -168,11 +146,8 @@ int main(int argc, char** argv) {
   keysphere::kms::Flags flags;
   CLI::App app("keysphere-kms: one node of a KMIP key server (KMIP 1.0, 1.1, 1.2)");
   keysphere::kms::AddFlags(&app, &flags);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : 2;
-  }
+  int exit_code = 0;
+  if (!keysphere::daemon::Parse(&app, argc, argv, &exit_code)) return exit_code;
   const absl::Status status = keysphere::kms::Run(std::move(flags));
   if (status.ok()) return 0;
   std::fprintf(stderr, "%s\n", keysphere::status::ToString(status).c_str());

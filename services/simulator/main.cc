@@ -2,7 +2,6 @@
 // moves its time, and ends it.
 #include <fcntl.h>
 #include <signal.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -16,6 +15,7 @@
 #include "absl/strings/str_format.h"
 #include "common/clock/page/clock_master.h"
 #include "common/clock/system_clock.h"
+#include "common/daemon/process.h"
 #include "common/executor/real_executor.h"
 #include "common/files/file_system.h"
 #include "common/log/writer.h"
@@ -51,22 +51,6 @@ struct Flags {
   std::string kms_binary;
   std::string encrypted_by = "native";
 };
-
-sigset_t EndSignals() {
-  sigset_t signals;
-  sigemptyset(&signals);
-  sigaddset(&signals, SIGTERM);
-  sigaddset(&signals, SIGINT);
-  return signals;
-}
-
-// A process costs two descriptors here.
-void RaiseDescriptorLimit() {
-  struct rlimit limit;
-  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
-  limit.rlim_cur = limit.rlim_max;
-  setrlimit(RLIMIT_NOFILE, &limit);
-}
 
 // A running cluster, from its folder to its READY line. What stands later is destroyed first.
 class Program {
@@ -144,9 +128,7 @@ absl::Status Program::Run() {
   KS_RETURN_IF_ERROR(MakeCluster());
   KS_RETURN_IF_ERROR(Serve());
   KS_RETURN_IF_ERROR(Fill());
-  const sigset_t signals = EndSignals();
-  int signal = 0;
-  sigwait(&signals, &signal);
+  daemon::WaitForEndSignal();
   sync::MutexLock lock(&mutex_);
   return outcome_;
 }
@@ -353,16 +335,10 @@ int main(int argc, char** argv) {
   CLI::App app{
       "keysphere-simulator: a cluster of vCenters, ESXi hosts and KMS nodes in one folder."};
   keysphere::simulator::AddFlags(&app, &flags);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : 2;
-  }
-  // Before any thread: all leave these to Run.
-  const sigset_t signals = keysphere::simulator::EndSignals();
-  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-  signal(SIGPIPE, SIG_IGN);
-  keysphere::simulator::RaiseDescriptorLimit();
+  int exit_code = 0;
+  if (!keysphere::daemon::Parse(&app, argc, argv, &exit_code)) return exit_code;
+  keysphere::daemon::LeaveSignalsToMain();
+  keysphere::daemon::RaiseDescriptorLimit();
   keysphere::rpc::InitOptions init;
   init.simulation = true;
   keysphere::rpc::InitGrpc(init);
