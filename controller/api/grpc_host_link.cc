@@ -39,131 +39,36 @@ class GrpcHostLink : public hosts::HostLink {
 
   void GiveUp(const absl::Status& status) override { channel_->EndCalls(status); }
 
-  void Attach(host::v1::AttachRequest request,
-              status::Callback<host::v1::AttachResponse> done) override {
-    management_.Call(&host::v1::HostManagement::Stub::async::Attach, std::move(request),
-                     ShortCall(), std::move(done));
+// STUB: whose method it is; CALL: how long it may take.
+#define KS_FORWARD(STUB, SERVICE, METHOD, RESPONSE, CALL)                                   \
+  void METHOD(host::v1::METHOD##Request request, status::Callback<host::v1::RESPONSE> done) \
+      override {                                                                            \
+    STUB##_.Call(&host::v1::SERVICE::Stub::async::METHOD, std::move(request), CALL(),       \
+                 std::move(done));                                                          \
   }
-
-  void Detach(host::v1::DetachRequest request,
-              status::Callback<host::v1::DetachResponse> done) override {
-    management_.Call(&host::v1::HostManagement::Stub::async::Detach, std::move(request),
-                     ShortCall(), std::move(done));
-  }
-
-  void CheckKeys(host::v1::CheckKeysRequest request,
-                 status::Callback<host::v1::CheckKeysResponse> done) override {
-    management_.Call(&host::v1::HostManagement::Stub::async::CheckKeys, std::move(request),
-                     ShortCall(), std::move(done));
-  }
-
-  void ApplyKeys(host::v1::ApplyKeysRequest request,
-                 status::Callback<host::v1::ApplyKeysResponse> done) override {
-    management_.Call(&host::v1::HostManagement::Stub::async::ApplyKeys, std::move(request),
-                     ShortCall(), std::move(done));
-  }
-
-  void SetCryptoMode(host::v1::SetCryptoModeRequest request,
-                     status::Callback<host::v1::SetCryptoModeResponse> done) override {
-    management_.Call(&host::v1::HostManagement::Stub::async::SetCryptoMode, std::move(request),
-                     ShortCall(), std::move(done));
-  }
-
-  void SetKeyPersistence(host::v1::SetKeyPersistenceRequest request,
-                         status::Callback<host::v1::SetKeyPersistenceResponse> done) override {
-    management_.Call(&host::v1::HostManagement::Stub::async::SetKeyPersistence, std::move(request),
-                     ShortCall(), std::move(done));
-  }
-
-  void WriteCoreDump(host::v1::WriteCoreDumpRequest request,
-                     status::Callback<host::v1::WriteCoreDumpResponse> done) override {
-    management_.Call(&host::v1::HostManagement::Stub::async::WriteCoreDump, std::move(request),
-                     LongCall(), std::move(done));
-  }
-
-  void UnlockAllHostVms(host::v1::UnlockAllHostVmsRequest request,
-                        status::Callback<host::v1::UnlockAllHostVmsResponse> done) override {
-    management_.Call(&host::v1::HostManagement::Stub::async::UnlockAllHostVms, std::move(request),
-                     ShortCall(), std::move(done));
-  }
-
-  void GetHostStatus(host::v1::GetHostStatusRequest request,
-                     status::Callback<host::v1::GetHostStatusResponse> done) override {
-    status_.Call(&host::v1::HostStatus::Stub::async::GetHostStatus, std::move(request), ShortCall(),
-                 std::move(done));
-  }
-
-  void CreateHostVm(host::v1::CreateHostVmRequest request,
-                    status::Callback<host::v1::HostVm> done) override {
-    vms_.Call(&host::v1::HostVms::Stub::async::CreateHostVm, std::move(request), LongCall(),
-              std::move(done));
-  }
-
-  void RegisterHostVm(host::v1::RegisterHostVmRequest request,
-                      status::Callback<host::v1::HostVm> done) override {
-    vms_.Call(&host::v1::HostVms::Stub::async::RegisterHostVm, std::move(request), ShortCall(),
-              std::move(done));
-  }
-
-  void UnregisterHostVm(host::v1::UnregisterHostVmRequest request,
-                        status::Callback<host::v1::UnregisterHostVmResponse> done) override {
-    vms_.Call(&host::v1::HostVms::Stub::async::UnregisterHostVm, std::move(request), ShortCall(),
-              std::move(done));
-  }
-
-  void ReloadHostVm(host::v1::ReloadHostVmRequest request,
-                    status::Callback<host::v1::HostVm> done) override {
-    vms_.Call(&host::v1::HostVms::Stub::async::ReloadHostVm, std::move(request), ShortCall(),
-              std::move(done));
-  }
-
-  void PowerOnHostVm(host::v1::PowerOnHostVmRequest request,
-                     status::Callback<host::v1::HostVm> done) override {
-    vms_.Call(&host::v1::HostVms::Stub::async::PowerOnHostVm, std::move(request), ShortCall(),
-              std::move(done));
-  }
-
-  void PowerOffHostVm(host::v1::PowerOffHostVmRequest request,
-                      status::Callback<host::v1::HostVm> done) override {
-    vms_.Call(&host::v1::HostVms::Stub::async::PowerOffHostVm, std::move(request), ShortCall(),
-              std::move(done));
-  }
-
-  void ResetHostVm(host::v1::ResetHostVmRequest request,
-                   status::Callback<host::v1::HostVm> done) override {
-    vms_.Call(&host::v1::HostVms::Stub::async::ResetHostVm, std::move(request), ShortCall(),
-              std::move(done));
-  }
-
-  void EncryptHostVm(host::v1::EncryptHostVmRequest request,
-                     status::Callback<host::v1::HostVm> done) override {
-    vms_.Call(&host::v1::HostVms::Stub::async::EncryptHostVm, std::move(request), LongCall(),
-              std::move(done));
-  }
-
-  void DecryptHostVm(host::v1::DecryptHostVmRequest request,
-                     status::Callback<host::v1::HostVm> done) override {
-    vms_.Call(&host::v1::HostVms::Stub::async::DecryptHostVm, std::move(request), LongCall(),
-              std::move(done));
-  }
-
-  void AddHostVmVtpm(host::v1::AddHostVmVtpmRequest request,
-                     status::Callback<host::v1::HostVm> done) override {
-    vms_.Call(&host::v1::HostVms::Stub::async::AddHostVmVtpm, std::move(request), LongCall(),
-              std::move(done));
-  }
-
-  void RekeyHostVm(host::v1::RekeyHostVmRequest request,
-                   status::Callback<host::v1::HostVm> done) override {
-    vms_.Call(&host::v1::HostVms::Stub::async::RekeyHostVm, std::move(request), LongCall(),
-              std::move(done));
-  }
-
-  void UnlockHostVm(host::v1::UnlockHostVmRequest request,
-                    status::Callback<host::v1::HostVm> done) override {
-    vms_.Call(&host::v1::HostVms::Stub::async::UnlockHostVm, std::move(request), ShortCall(),
-              std::move(done));
-  }
+  KS_FORWARD(management, HostManagement, Attach, AttachResponse, ShortCall)
+  KS_FORWARD(management, HostManagement, Detach, DetachResponse, ShortCall)
+  KS_FORWARD(management, HostManagement, CheckKeys, CheckKeysResponse, ShortCall)
+  KS_FORWARD(management, HostManagement, ApplyKeys, ApplyKeysResponse, ShortCall)
+  KS_FORWARD(management, HostManagement, SetCryptoMode, SetCryptoModeResponse, ShortCall)
+  KS_FORWARD(management, HostManagement, SetKeyPersistence, SetKeyPersistenceResponse, ShortCall)
+  KS_FORWARD(management, HostManagement, WriteCoreDump, WriteCoreDumpResponse, LongCall)
+  KS_FORWARD(management, HostManagement, UnlockAllHostVms, UnlockAllHostVmsResponse, ShortCall)
+  KS_FORWARD(status, HostStatus, GetHostStatus, GetHostStatusResponse, ShortCall)
+  KS_FORWARD(vms, HostVms, GetHostVm, HostVm, ShortCall)
+  KS_FORWARD(vms, HostVms, CreateHostVm, HostVm, LongCall)
+  KS_FORWARD(vms, HostVms, RegisterHostVm, HostVm, ShortCall)
+  KS_FORWARD(vms, HostVms, UnregisterHostVm, UnregisterHostVmResponse, ShortCall)
+  KS_FORWARD(vms, HostVms, ReloadHostVm, HostVm, ShortCall)
+  KS_FORWARD(vms, HostVms, PowerOnHostVm, HostVm, ShortCall)
+  KS_FORWARD(vms, HostVms, PowerOffHostVm, HostVm, ShortCall)
+  KS_FORWARD(vms, HostVms, ResetHostVm, HostVm, ShortCall)
+  KS_FORWARD(vms, HostVms, EncryptHostVm, HostVm, LongCall)
+  KS_FORWARD(vms, HostVms, DecryptHostVm, HostVm, LongCall)
+  KS_FORWARD(vms, HostVms, AddHostVmVtpm, HostVm, LongCall)
+  KS_FORWARD(vms, HostVms, RekeyHostVm, HostVm, LongCall)
+  KS_FORWARD(vms, HostVms, UnlockHostVm, HostVm, ShortCall)
+#undef KS_FORWARD
 
   std::unique_ptr<Watch> WatchHost(host::v1::WatchHostRequest request,
                                    std::function<void(host::v1::HostEvent)> on_event,

@@ -131,12 +131,58 @@ void VmEncryption::BringKeys(Session host, const v1::Vm& vm, absl::AnyInvocable<
   });
 }
 
-void VmEncryption::EncryptVm(const access::Caller& caller, const v1::EncryptVmRequest& request,
-                             status::Callback<v1::Task> done) {
+template <typename Request>
+void VmEncryption::Start(const access::Caller& caller, const Request& request,
+                         status::Callback<v1::Task> done, Begin<Request> begin) {
   const auto found = FindUsable(request.vm(), request.host());
   if (!found.ok()) return done(found.status());
-  const v1::Vm& vm = found->vm;
+  if (found->vm.power_state() != v1::POWER_STATE_ON) {
+    return (this->*begin)(caller, request, *found, std::move(done));
+  }
   const Session host = found->host;
+  host::v1::GetHostVmRequest wanted;
+  wanted.set_epoch(host->epoch());
+  wanted.set_vm(request.vm());
+  host->link()->GetHostVm(
+      std::move(wanted),
+      host->OnStrand<host::v1::HostVm>([this, caller, request, host, begin, done = std::move(done)](
+                                           absl::StatusOr<host::v1::HostVm> now) mutable {
+        if (!now.ok()) {
+          host->NoteAnswer(now.status());
+          return done(now.status());
+        }
+        host->TakeVm(*now);
+        const auto again = FindUsable(request.vm(), request.host());
+        if (!again.ok()) return done(again.status());
+        (this->*begin)(caller, request, *again, std::move(done));
+      }));
+}
+
+void VmEncryption::EncryptVm(const access::Caller& caller, const v1::EncryptVmRequest& request,
+                             status::Callback<v1::Task> done) {
+  Start(caller, request, std::move(done), &VmEncryption::BeginEncryptVm);
+}
+
+void VmEncryption::DecryptVm(const access::Caller& caller, const v1::DecryptVmRequest& request,
+                             status::Callback<v1::Task> done) {
+  Start(caller, request, std::move(done), &VmEncryption::BeginDecryptVm);
+}
+
+void VmEncryption::AddVtpm(const access::Caller& caller, const v1::AddVtpmRequest& request,
+                           status::Callback<v1::Task> done) {
+  Start(caller, request, std::move(done), &VmEncryption::BeginAddVtpm);
+}
+
+void VmEncryption::RekeyVm(const access::Caller& caller, const v1::RekeyVmRequest& request,
+                           status::Callback<v1::Task> done) {
+  Start(caller, request, std::move(done), &VmEncryption::BeginRekeyVm);
+}
+
+void VmEncryption::BeginEncryptVm(const access::Caller& caller, const v1::EncryptVmRequest& request,
+                                  const hosts::Hosts::FoundVm& found,
+                                  status::Callback<v1::Task> done) {
+  const v1::Vm& vm = found.vm;
+  const Session host = found.host;
   if (!vm.key_id().key_id().empty() && vm.lock_state() != v1::LOCK_STATE_LOCKED &&
       vm.power_state() != v1::POWER_STATE_ON) {
     return done(
@@ -165,12 +211,11 @@ void VmEncryption::EncryptVm(const access::Caller& caller, const v1::EncryptVmRe
   Run(std::move(work), std::move(done));
 }
 
-void VmEncryption::DecryptVm(const access::Caller& caller, const v1::DecryptVmRequest& request,
-                             status::Callback<v1::Task> done) {
-  const auto found = FindUsable(request.vm(), request.host());
-  if (!found.ok()) return done(found.status());
-  const v1::Vm& vm = found->vm;
-  const Session host = found->host;
+void VmEncryption::BeginDecryptVm(const access::Caller& caller, const v1::DecryptVmRequest&,
+                                  const hosts::Hosts::FoundVm& found,
+                                  status::Callback<v1::Task> done) {
+  const v1::Vm& vm = found.vm;
+  const Session host = found.host;
   std::vector<absl::Status> refusals;
   if (vm.power_state() == v1::POWER_STATE_ON) refusals.push_back(PoweredOn(vm.name()));
   if (vm.lock_state() == v1::LOCK_STATE_LOCKED) refusals.push_back(Locked(vm));
@@ -195,12 +240,11 @@ void VmEncryption::DecryptVm(const access::Caller& caller, const v1::DecryptVmRe
   });
 }
 
-void VmEncryption::AddVtpm(const access::Caller& caller, const v1::AddVtpmRequest& request,
-                           status::Callback<v1::Task> done) {
-  const auto found = FindUsable(request.vm(), request.host());
-  if (!found.ok()) return done(found.status());
-  const v1::Vm& vm = found->vm;
-  const Session host = found->host;
+void VmEncryption::BeginAddVtpm(const access::Caller& caller, const v1::AddVtpmRequest& request,
+                                const hosts::Hosts::FoundVm& found,
+                                status::Callback<v1::Task> done) {
+  const v1::Vm& vm = found.vm;
+  const Session host = found.host;
   const bool encrypted = !vm.key_id().key_id().empty();
   if (!encrypted && !request.has_crypto()) {
     // S112, but with S13's reason where nothing could encrypt the home anyway.
@@ -289,12 +333,11 @@ void VmEncryption::CreateVm(const access::Caller& caller, const v1::CreateVmRequ
   Run(std::move(work), std::move(done));
 }
 
-void VmEncryption::RekeyVm(const access::Caller& caller, const v1::RekeyVmRequest& request,
-                           status::Callback<v1::Task> done) {
-  const auto found = FindUsable(request.vm(), request.host());
-  if (!found.ok()) return done(found.status());
-  const v1::Vm& vm = found->vm;
-  const Session host = found->host;
+void VmEncryption::BeginRekeyVm(const access::Caller& caller, const v1::RekeyVmRequest& request,
+                                const hosts::Hosts::FoundVm& found,
+                                status::Callback<v1::Task> done) {
+  const v1::Vm& vm = found.vm;
+  const Session host = found.host;
   if (request.depth() != v1::REKEY_DEPTH_SHALLOW && request.depth() != v1::REKEY_DEPTH_DEEP) {
     return done(status::Error(v1::REASON_INVALID_ARGUMENT, "depth: shallow or deep"));
   }

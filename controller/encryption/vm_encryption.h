@@ -67,6 +67,24 @@ class VmEncryption {
 
   absl::StatusOr<hosts::Hosts::FoundVm> FindUsable(const std::string& vm,
                                                    const std::string& host) const;
+  // One of the operations above on a VM that was found.
+  template <typename Request>
+  using Begin = void (VmEncryption::*)(const access::Caller& caller, const Request& request,
+                                       const hosts::Hosts::FoundVm& found,
+                                       status::Callback<v1::Task> done);
+  // Finds the VM. One that ran when last told may have been powered off at its host, which answers
+  // its user before the watch has told: the host is asked before the VM is said to run.
+  template <typename Request>
+  void Start(const access::Caller& caller, const Request& request, status::Callback<v1::Task> done,
+             Begin<Request> begin);
+  void BeginEncryptVm(const access::Caller& caller, const v1::EncryptVmRequest& request,
+                      const hosts::Hosts::FoundVm& found, status::Callback<v1::Task> done);
+  void BeginDecryptVm(const access::Caller& caller, const v1::DecryptVmRequest& request,
+                      const hosts::Hosts::FoundVm& found, status::Callback<v1::Task> done);
+  void BeginAddVtpm(const access::Caller& caller, const v1::AddVtpmRequest& request,
+                    const hosts::Hosts::FoundVm& found, status::Callback<v1::Task> done);
+  void BeginRekeyVm(const access::Caller& caller, const v1::RekeyVmRequest& request,
+                    const hosts::Hosts::FoundVm& found, status::Callback<v1::Task> done);
   // What speaks against encrypting on this host, in S154's order; OK fills the provider.
   absl::Status Refusal(const access::Caller& caller, const hosts::HostSession& host,
                        const v1::Vm& vm, const v1::CryptoSpec& crypto, bool needs_license,

@@ -45,6 +45,8 @@ class HostLink {
   virtual void GetHostStatus(host::v1::GetHostStatusRequest request,
                              status::Callback<host::v1::GetHostStatusResponse> done) = 0;
 
+  virtual void GetHostVm(host::v1::GetHostVmRequest request,
+                         status::Callback<host::v1::HostVm> done) = 0;
   virtual void CreateHostVm(host::v1::CreateHostVmRequest request,
                             status::Callback<host::v1::HostVm> done) = 0;
   virtual void RegisterHostVm(host::v1::RegisterHostVmRequest request,

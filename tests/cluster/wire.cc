@@ -38,6 +38,7 @@ class WireLink : public HostLink {
   KS_FORWARD(WriteCoreDump, WriteCoreDumpResponse, kLong)
   KS_FORWARD(UnlockAllHostVms, UnlockAllHostVmsResponse, kShort)
   KS_FORWARD(GetHostStatus, GetHostStatusResponse, kShort)
+  KS_FORWARD(GetHostVm, HostVm, kShort)
   KS_FORWARD(CreateHostVm, HostVm, kLong)
   KS_FORWARD(RegisterHostVm, HostVm, kShort)
   KS_FORWARD(UnregisterHostVm, UnregisterHostVmResponse, kShort)

@@ -211,7 +211,6 @@ void CrashRun::SetUp() {
       ASSERT_THAT(host.PowerOff(vm), IsOk());
       // The first ones by the default, so that hosts are made safe.
       if (i > 0) continue;
-      ASSERT_THAT(first.driver->WaitUntilOff(vm), IsOk());
       ASSERT_THAT(first.driver->EncryptVm(vm), IsOk());
       model.provider.Settle("nkp-1");
     }

@@ -101,13 +101,6 @@ absl::Status ControllerDriver::WaitForHost(const std::string& name, v1::Connecti
   return Admin().Read<v1::Events>(&EventCalls::WaitFor, request, absl::Minutes(1)).status();
 }
 
-absl::Status ControllerDriver::WaitUntilOff(const std::string& vm) {
-  v1::WaitForRequest request;
-  request.mutable_vm()->set_vm(vm);
-  request.mutable_vm()->set_power_state(v1::POWER_STATE_OFF);
-  return Admin().Read<v1::Events>(&EventCalls::WaitFor, request, absl::Minutes(1)).status();
-}
-
 absl::Status ControllerDriver::Remediate() {
   return Admin().Call<v1::Controller>(&ControllerCalls::Remediate, v1::RemediateRequest()).status();
 }

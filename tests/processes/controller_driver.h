@@ -55,8 +55,6 @@ class ControllerDriver {
   absl::StatusOr<v1::Host> GetHost(const std::string& name);
   // Until the controller says that the host is so connected.
   absl::Status WaitForHost(const std::string& name, v1::ConnectionState state);
-  // Until the controller has heard that the VM is off.
-  absl::Status WaitUntilOff(const std::string& vm);
   absl::Status Remediate();
 
   // Tasks, to their end: their error is returned.

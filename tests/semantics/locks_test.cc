@@ -447,6 +447,20 @@ TEST_F(LocksTest, S140_AHostComesBackToAVCenterThatHasJustStarted) {
   EXPECT_THAT(a.PowerOn("off"), IsOk());
 }
 
+TEST_F(LocksTest, S140_S148_AHostWhoseAnswerIsLostIsAskedAgain) {
+  MoveVmsToB();
+  cluster.Settle();
+  ASSERT_EQ(a.Host("esx-1").connection_state(), v1::CONNECTION_STATE_DISCONNECTED);
+  // It hears that it is vcenter-a's again, which hears of that too late.
+  esx1.wire().SetDelay(absl::Seconds(6));
+  EXPECT_THAT(a.AddHost("esx-1", "cluster-a", /*force=*/true),
+              HasReason(v1::REASON_HOST_NOT_RESPONDING));
+  esx1.wire().SetDelay(absl::ZeroDuration());
+  cluster.Advance(absl::Minutes(2));
+  EXPECT_EQ(a.Host("esx-1").connection_state(), v1::CONNECTION_STATE_CONNECTED);
+  EXPECT_THAT(a.PowerOn("off"), IsOk());
+}
+
 TEST_F(LocksTest, S140_S148_AHostThatDoesNotComeBackStaysInTheInventory) {
   MoveVmsToB();
   cluster.Settle();

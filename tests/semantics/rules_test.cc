@@ -29,6 +29,18 @@ TEST_F(RulesTest, S106_ARunningVmIsNeitherEncryptedNorDecrypted) {
   ExpectData("web");
 }
 
+TEST_F(RulesTest, S106_AVmThatWasPoweredOffAtItsHostIsOffAtOnce) {
+  UseNkp();
+  ASSERT_THAT(a.CreateVm("esx-1", "plain"), IsOk());
+  ASSERT_THAT(a.PowerOn("plain"), IsOk());
+  cluster.Settle();
+  // vcenter-a has not heard of the power-off yet when it is asked.
+  esx1.wire().SetDelay(absl::Seconds(1));
+  ASSERT_THAT(esx1.PowerOff("plain"), IsOk());
+  EXPECT_THAT(a.EncryptVm("plain"), IsOk());
+  EXPECT_EQ(a.Vm("plain").key_id().provider_id(), "nkp");
+}
+
 TEST_F(RulesTest, S107_EncryptedTwiceAndDecryptedTwiceAreInvalid) {
   UseNkp();
   MakeVm("web", /*running=*/false);
