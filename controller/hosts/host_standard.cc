@@ -198,7 +198,7 @@ void HostSession::RunStandardStage() {
 }
 
 absl::StatusOr<StandardKeys::Sent> HostSession::FillStandard(bool removal,
-                                                            host::v1::ApplyKeysRequest* request) {
+                                                             host::v1::ApplyKeysRequest* request) {
   return standard_.Fill(
       [this](const KeyName& name, const crypto::SecretKey& key) {
         return Seal(name.provider, name.id, key);

@@ -187,7 +187,8 @@ absl::StatusOr<host::v1::ApplyKeysRequest> HostSession::MakeApplyRequest(
     const providers::Provider* const provider = deps_.providers->Find(entry.provider());
     host::v1::SealedKey* const key = request.add_keys();
     *key->mutable_entry() = entry;
-    KS_ASSIGN_OR_RETURN(*key->mutable_sealed(), Seal(entry.provider(), entry.key_id(), provider->kdk));
+    KS_ASSIGN_OR_RETURN(*key->mutable_sealed(),
+                        Seal(entry.provider(), entry.key_id(), provider->kdk));
     added->push_back(entry.provider());
   }
   return request;

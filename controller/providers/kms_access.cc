@@ -9,6 +9,7 @@
 
 // How a vCenter and a KMS come to trust each other, and how the KMS does.
 namespace keysphere::controller::providers {
+
 void Providers::CheckKmsServers(const access::Caller&, const v1::CheckKmsServersRequest& request,
                                 status::Callback<v1::KeyProvider> done) {
   const absl::StatusOr<const Provider*> provider = state_->FindStandard(request.name());
