@@ -283,12 +283,13 @@ TEST_F(StandardKeysTest, TheDigestAndTheListsTellWhatIsCached) {
   EXPECT_THAT(host().Manage(&HostAgent::CheckKeys, check)->standard_keys(), IsEmpty());
 }
 
-TEST_F(StandardKeysTest, KeysOpenOnlyInTheirBootUnderTheirNamesAndInTheirOrder) {
+TEST_F(StandardKeysTest, KeysOpenOnlyInTheirBootUnderTheirNames) {
   const std::string key = kms_.NewKey();
   host::v1::ApplyKeysRequest request = host().KeysRequest({});
   *request.add_standard_keys() = host().Seal(kms_, {vm_key_, key});
   host::v1::ApplyKeysRequest swapped = request;
-  swapped.mutable_standard_keys(0)->mutable_keys()->SwapElements(0, 1);
+  auto* const keys = swapped.mutable_standard_keys(0);
+  keys->mutable_keys(0)->mutable_sealed()->swap(*keys->mutable_keys(1)->mutable_sealed());
   EXPECT_THAT(host().Manage(&HostAgent::ApplyKeys, swapped),
               HasReason(v1::REASON_CIPHERTEXT_CORRUPT));
   host::v1::ApplyKeysRequest renamed = request;
