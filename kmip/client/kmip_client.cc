@@ -114,7 +114,11 @@ absl::StatusOr<std::unique_ptr<KmipClient>> KmipClient::Create(KmipClientOptions
                                                                clock::Clock* clock) {
   const net::TlsFiles files{options.certificate_pem, options.key_pem.view(), options.trusted_pem};
   KS_ASSIGN_OR_RETURN(net::SslCtxPtr tls, net::NewClientContext(files));
-  KS_ASSIGN_OR_RETURN(net::CertificateFacts own, net::ReadFacts(options.certificate_pem));
+  net::CertificateFacts own;
+  own.not_after = absl::InfiniteFuture();
+  if (!options.certificate_pem.empty()) {
+    KS_ASSIGN_OR_RETURN(own, net::ReadFacts(options.certificate_pem));
+  }
   auto pool = std::make_shared<Pool>(std::move(options), std::move(tls), std::move(own), loop,
                                      executor, clock);
   return std::unique_ptr<KmipClient>(new KmipClient(std::move(pool)));

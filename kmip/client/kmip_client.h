@@ -24,6 +24,7 @@ struct KmipClientOptions {
   // Whom to trust: authorities, or servers' own certificates (under any name). Empty: nobody, so
   // that LastCertificate alone can be learnt.
   std::string trusted_pem;
+  // Empty, with the key: none yet, so that servers refuse (NO_PERMISSION).
   std::string certificate_pem;
   identity::SecretPem key_pem;
   // User name and password for servers that want them; empty: none.

@@ -13,8 +13,6 @@ namespace {
 using status::HasReason;
 using status::IsOk;
 
-class KmipClientTest : public Loopback {};
-
 // What the server does wrong, set by the test.
 class Faults : public server::FaultInjector {
  public:
@@ -46,6 +44,17 @@ class Faults : public server::FaultInjector {
   bool refuse_ ABSL_GUARDED_BY(mutex_) = false;
   MessageFault fault_ ABSL_GUARDED_BY(mutex_);
   int skip_ ABSL_GUARDED_BY(mutex_) = 0;
+};
+
+class KmipClientTest : public Loopback {
+ protected:
+  // What is under way in the server ends before its faults go.
+  ~KmipClientTest() override {
+    listener_.reset();
+    engine_.reset();
+  }
+
+  Faults faults_;
 };
 
 TEST_F(KmipClientTest, S129_LifeOfAKey) {
@@ -112,15 +121,14 @@ TEST_F(KmipClientTest, ReconnectsAfterTheServerWasAway) {
 }
 
 TEST_F(KmipClientTest, DeadlineOfAServerThatHangs) {
-  Faults faults;
   server::Listener::Options options;
-  options.faults = &faults;
+  options.faults = &faults_;
   Serve(options);
   const auto client = Client();
   ASSERT_THAT(CheckHealth(client.get()), IsOk());
   server::FaultInjector::MessageFault hang;
   hang.delay = absl::InfiniteDuration();
-  faults.set_fault(hang);
+  faults_.set_fault(hang);
   EXPECT_THAT(Create(client.get(), absl::Milliseconds(50)),
               HasReason(v1::REASON_DEADLINE_EXCEEDED));
   // The next question has a connection of its own
@@ -129,38 +137,36 @@ TEST_F(KmipClientTest, DeadlineOfAServerThatHangs) {
 }
 
 TEST_F(KmipClientTest, ClosedInTheMiddleOfAnAnswer) {
-  Faults faults;
   server::Listener::Options options;
-  options.faults = &faults;
+  options.faults = &faults_;
   Serve(options);
   const auto client = Client();
   const std::string uid = Create(client.get()).value();
   server::FaultInjector::MessageFault drop;
   drop.drop_after_bytes = 20;
-  faults.set_fault(drop);
+  faults_.set_fault(drop);
   EXPECT_THAT(Get(client.get(), {uid}), HasReason(v1::REASON_KMS_UNREACHABLE));
   EXPECT_THAT(Get(client.get(), {uid}), IsOk());
   // Without any byte of an answer what reads is asked again, what creates is not
   drop.drop_after_bytes = 0;
-  faults.set_fault(drop);
+  faults_.set_fault(drop);
   EXPECT_THAT(Get(client.get(), {uid}), IsOk());
-  faults.set_fault(drop);
+  faults_.set_fault(drop);
   EXPECT_THAT(Create(client.get()), HasReason(v1::REASON_KMS_UNREACHABLE));
   server::FaultInjector::MessageFault fail;
   fail.fail = true;
-  faults.set_fault(fail, 1);
+  faults_.set_fault(fail, 1);
   EXPECT_THAT(Create(client.get()), HasReason(v1::REASON_KMS_REFUSED));
 }
 
 TEST_F(KmipClientTest, RefusedConnections) {
-  Faults faults;
-  faults.set_refuse(true);
+  faults_.set_refuse(true);
   server::Listener::Options options;
-  options.faults = &faults;
+  options.faults = &faults_;
   Serve(options);
   const auto client = Client();
   EXPECT_THAT(Create(client.get()), HasReason(v1::REASON_KMS_UNREACHABLE));
-  faults.set_refuse(false);
+  faults_.set_refuse(false);
   EXPECT_THAT(Create(client.get()), IsOk());
 }
 
@@ -219,6 +225,26 @@ TEST_F(KmipClientTest, ServerDoesNotTakeAStranger) {
   EXPECT_THAT(CheckHealth(client.get()), HasReason(v1::REASON_NO_PERMISSION));
 }
 
+TEST_F(KmipClientTest, WithoutACertificateTheServersIsSeenAllTheSame) {
+  Serve();
+  KmipClientOptions options = Options();
+  options.certificate_pem.clear();
+  options.key_pem = identity::SecretPem();
+  options.trusted_pem.clear();
+  auto client = Client(std::move(options));
+  EXPECT_THAT(CheckHealth(client.get()), HasReason(v1::REASON_CERT_UNTRUSTED));
+  ASSERT_TRUE(client->LastCertificate().has_value());
+  EXPECT_EQ(client->LastCertificate()->pem, server_credentials_.certificate_pem);
+  // Trusted, it wants to know who asks
+  options = Options();
+  options.certificate_pem.clear();
+  options.key_pem = identity::SecretPem();
+  client = Client(std::move(options));
+  const auto health = CheckHealth(client.get());
+  EXPECT_THAT(health, HasReason(v1::REASON_NO_PERMISSION));
+  EXPECT_NE(health.status().message().find("wants a certificate"), absl::string_view::npos);
+}
+
 TEST_F(KmipClientTest, KeysOfAnotherClientAreInvisible) {
   Serve();
   const auto a = Client();
@@ -267,15 +293,14 @@ TEST_F(KmipClientTest, Credentials) {
 }
 
 TEST_F(KmipClientTest, CallsEndWithTheirClient) {
-  Faults faults;
   server::Listener::Options options;
-  options.faults = &faults;
+  options.faults = &faults_;
   Serve(options);
   auto client = Client();
   ASSERT_THAT(CheckHealth(client.get()), IsOk());
   server::FaultInjector::MessageFault hang;
   hang.delay = absl::InfiniteDuration();
-  faults.set_fault(hang);
+  faults_.set_fault(hang);
   Waiter<std::string> waiter;
   client->CreateKey(kTimeout, waiter.done());
   client.reset();

@@ -32,7 +32,7 @@ std::string LastError() {
 }
 
 // The alerts by which a peer tells that it does not take our certificate (RFC 8446, 6.2).
-bool IsRefusalOfOurs(unsigned long code) {
+bool IsRefusalOfOurs(unsigned long code, bool has_own) {
   constexpr int kAlertOffset = 1000;  // OpenSSL's reason is the alert above it
   switch (ERR_GET_REASON(code) - kAlertOffset) {
     case 42:   // bad_certificate
@@ -44,6 +44,8 @@ bool IsRefusalOfOurs(unsigned long code) {
     case 49:   // access_denied
     case 116:  // certificate_required
       return true;
+    case 40:  // handshake_failure: how TLS 1.2 tells that it wanted a certificate
+      return !has_own;
     default:
       return false;
   }
@@ -102,7 +104,8 @@ absl::StatusOr<SslCtxPtr> NewContext(const SSL_METHOD* method, const TlsFiles& f
   // Every connection shows its certificate anew.
   SSL_CTX_set_session_cache_mode(context.get(), SSL_SESS_CACHE_OFF);
   SSL_CTX_set_num_tickets(context.get(), 0);
-  KS_RETURN_IF_ERROR(LoadOwn(context.get(), files));
+  const bool has_own = !files.certificate_pem.empty() || !files.key_pem.empty();
+  if (is_server || has_own) KS_RETURN_IF_ERROR(LoadOwn(context.get(), files));
   KS_RETURN_IF_ERROR(LoadTrusted(context.get(), files, is_server));
   SSL_CTX_set_verify(
       context.get(),
@@ -225,14 +228,17 @@ TlsStream::Io TlsStream::Outcome(int result) {
       break;
   }
   const unsigned long code = ERR_peek_last_error();
+  const bool has_own = SSL_get_certificate(ssl_.get()) != nullptr;
   if (!error_.ok()) {
     ERR_clear_error();
   } else if (ERR_GET_REASON(code) == SSL_R_UNEXPECTED_EOF_WHILE_READING) {
     ERR_clear_error();
     error_ = status::Error(v1::REASON_UNREACHABLE, "the connection was closed");
-  } else if (IsRefusalOfOurs(code)) {
-    error_ = status::Error(v1::REASON_NO_PERMISSION,
-                           absl::StrCat("the peer refuses our certificate: ", LastError()));
+  } else if (IsRefusalOfOurs(code, has_own)) {
+    error_ = status::Error(
+        v1::REASON_NO_PERMISSION,
+        has_own ? absl::StrCat("the peer refuses our certificate: ", LastError())
+                : absl::StrCat("the peer wants a certificate, and there is none: ", LastError()));
   } else {
     error_ = status::Error(v1::REASON_UNREACHABLE, absl::StrCat("TLS: ", LastError()));
   }

@@ -29,7 +29,9 @@ struct SslFree {
 using SslPtr = std::unique_ptr<SSL, SslFree>;
 
 struct TlsFiles {
-  std::string certificate_pem;  // the own one, with its chain
+  // The own one, with its chain. Without it and its key (clients only) a server that wants one
+  // refuses, but its certificate can be seen.
+  std::string certificate_pem;
   absl::string_view key_pem;
   // Whom to trust: authorities, or the peer's very certificates. Empty (clients only): nobody, but
   // the peer's certificate can be seen.

@@ -12,6 +12,7 @@ import sys
 from kmip.services.server import KmipServer
 server = KmipServer(config_path=sys.argv[1], log_path=sys.argv[2])
 with server:
+    print("started", flush=True)
     server.serve()
 """
 
@@ -42,11 +43,27 @@ class PyKmipServer:
             )
         self._process = subprocess.Popen(
             ["/usr/bin/python3", "-c", _SERVER, config, f"{folder}/{port}.log"],
-            stdout=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             start_new_session=True,  # it has children, which end with it
         )
 
+    def wait(self) -> None:
+        """Returns when it takes connections."""
+        assert self._process.stdout is not None
+        assert self._process.stdout.readline(), "PyKMIP's server does not start"
+        while True:  # for the moment from here to its listen()
+            with socket.socket() as one:
+                if one.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return
+
+    def kill(self) -> None:
+        """It dies; its children are left to stop()."""
+        self._process.kill()
+        self._process.wait()
+
     def stop(self) -> None:
         os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
