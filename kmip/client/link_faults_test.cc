@@ -90,6 +90,23 @@ TEST_F(LinkFaultsTest, AnswerIsHeldBackWhileItsWayIsCut) {
   EXPECT_THAT(late.Wait(), HasReason(v1::REASON_DEADLINE_EXCEEDED));
 }
 
+TEST_F(LinkFaultsTest, DeadlineOfAFailureThatIsHeldBack) {
+  listener_.reset();
+  Set(false, true);
+  Waiter<std::string> waiter;
+  client_->CreateKey(kDeadline, waiter.done());
+  manual_.WaitUntilQuiet();
+  EXPECT_FALSE(waiter.has_result());
+  manual_.Advance(kDeadline);
+  EXPECT_THAT(waiter.Wait(), HasReason(v1::REASON_DEADLINE_EXCEEDED));
+  // And with the client's end in between
+  Waiter<std::string> left;
+  client_->CreateKey(kDeadline, left.done());
+  manual_.WaitUntilQuiet();
+  client_.reset();
+  EXPECT_THAT(left.Wait(), HasReason(v1::REASON_CANCELLED));
+}
+
 TEST_F(LinkFaultsTest, DelayedLink) {
   Set(false, false, absl::Seconds(5));
   Waiter<std::string> waiter;

@@ -197,17 +197,15 @@ void Pool::Fail(const CallPtr& call, const absl::Status& why, bool sent) {
       absl::StrCat(options_.name.empty() ? options_.host : options_.name, ": ", why.message()));
   if (!sent) builder.With("sent", "false");
   const absl::Status error = builder;
-  End(call, [failed = std::make_shared<decltype(call->failed)>(std::move(call->failed)), error] {
-    (*failed)(error);
-  });
+  // The call may keep this: it must not keep the call.
+  End(call, [call = call.get(), error] { call->failed(error); });
 }
 
 void Pool::OnDeadline(const CallPtr& call) {
   const absl::Status error = status::Error(
       v1::REASON_DEADLINE_EXCEEDED, absl::StrCat("no answer from ", status::Quote(options_.name),
                                                  " within ", absl::FormatDuration(call->timeout)));
-  auto failed = std::make_shared<decltype(call->failed)>(std::move(call->failed));
-  Deliver(call, [failed, error] { (*failed)(error); });
+  Deliver(call, [call, error] { call->failed(error); });
   Pump();
 }
 
@@ -343,9 +341,8 @@ void Pool::Close() {
     closed_ = true;
     const std::vector<CallPtr> calls(calls_.begin(), calls_.end());
     for (const CallPtr& call : calls) {
-      auto failed = std::make_shared<decltype(call->failed)>(std::move(call->failed));
-      Deliver(call, [failed] {
-        (*failed)(status::Error(v1::REASON_CANCELLED, "the connection data were given up"));
+      Deliver(call, [call] {
+        call->failed(status::Error(v1::REASON_CANCELLED, "the connection data were given up"));
       });
     }
     const auto connections = std::exchange(connections_, {});

@@ -34,7 +34,7 @@ struct Call {
   bool may_repeat = false;     // it only reads
   bool needs_exchange = true;  // false: a fresh connection is answer enough
   Answered answered;
-  absl::AnyInvocable<void(const absl::Status&)> failed;
+  absl::AnyInvocable<void(const absl::Status&)> failed;  // called once, or never
 
   absl::Duration timeout;
   absl::Time deadline;
