@@ -10,44 +10,65 @@ namespace keysphere::executor {
 struct Strand::Queue : std::enable_shared_from_this<Strand::Queue> {
   explicit Queue(Executor* e) : executor(e) {}
 
+  struct Item {
+    Task task;
+    bool quick;
+  };
+
+  void Add(Task task, bool quick) {
+    {
+      sync::MutexLock lock(&mutex);
+      tasks.push_back({std::move(task), quick});
+      if (scheduled) return;
+      scheduled = true;
+    }
+    Schedule(quick);
+  }
+
   void RunOne() {
     {
       Task task;
       {
         sync::MutexLock lock(&mutex);
-        task = std::move(tasks.front());
+        task = std::move(tasks.front().task);
         tasks.pop_front();
         runner = std::this_thread::get_id();
       }
       task();
       // What the task owns is destroyed here, still inside the strand.
     }
-    sync::MutexLock lock(&mutex);
-    runner = std::thread::id();
-    scheduled = !tasks.empty();
-    if (scheduled) Schedule();
+    bool next_is_quick = false;
+    {
+      sync::MutexLock lock(&mutex);
+      runner = std::thread::id();
+      scheduled = !tasks.empty();
+      if (!scheduled) return;
+      next_is_quick = tasks.front().quick;
+    }
+    Schedule(next_is_quick);
   }
 
-  void Schedule() {
-    executor->Post([self = shared_from_this()] { self->RunOne(); });
+  void Schedule(bool quick) {
+    Task turn = [self = shared_from_this()] { self->RunOne(); };
+    if (quick) {
+      executor->Dispatch(std::move(turn));
+    } else {
+      executor->Post(std::move(turn));
+    }
   }
 
   Executor* const executor;
   sync::Mutex mutex;
-  std::deque<Task> tasks ABSL_GUARDED_BY(mutex);
+  std::deque<Item> tasks ABSL_GUARDED_BY(mutex);
   bool scheduled ABSL_GUARDED_BY(mutex) = false;  // RunOne is posted or running
   std::thread::id runner ABSL_GUARDED_BY(mutex);  // of the running task
 };
 
 Strand::Strand(Executor* executor) : queue_(std::make_shared<Queue>(executor)) {}
 
-void Strand::Post(Task task) {
-  sync::MutexLock lock(&queue_->mutex);
-  queue_->tasks.push_back(std::move(task));
-  if (queue_->scheduled) return;
-  queue_->scheduled = true;
-  queue_->Schedule();
-}
+void Strand::Post(Task task) { queue_->Add(std::move(task), /*quick=*/false); }
+
+void Strand::Dispatch(Task task) { queue_->Add(std::move(task), /*quick=*/true); }
 
 bool Strand::IsCurrent() const {
   sync::MutexLock lock(&queue_->mutex);

@@ -3,6 +3,7 @@
 
 #include <deque>
 #include <memory>
+#include <utility>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/functional/any_invocable.h"
@@ -18,6 +19,9 @@ class Executor {
  public:
   virtual ~Executor() = default;
   virtual void Post(Task task) = 0;
+  // For a quick task, one that waits for nothing: it may run in the calling thread, inside this
+  // call, but never inside another task. The caller holds no lock.
+  virtual void Dispatch(Task task) { Post(std::move(task)); }
 };
 
 // Runs the tasks of one object one after another, in the order of Post, on an Executor. What only a
@@ -30,6 +34,8 @@ class Strand {
   Strand& operator=(const Strand&) = delete;
 
   void Post(Task task);
+  // The same for a quick task, as Executor::Dispatch. It waits for those before it.
+  void Dispatch(Task task);
   // Whether the calling code runs in one of this strand's tasks.
   bool IsCurrent() const;
 

@@ -8,6 +8,16 @@ namespace {
 // The executor whose thread this is.
 thread_local const RealExecutor* current_executor = nullptr;
 
+// What a thread that is no executor's runs in the outermost Dispatch.
+struct Dispatched {
+  const RealExecutor* executor;
+  std::deque<Task> tasks;
+};
+thread_local Dispatched* dispatched = nullptr;
+
+// So many tasks run in one Dispatch; the rest is left to the executor's threads.
+constexpr int kMaxDispatched = 16;
+
 }  // namespace
 
 RealExecutor::RealExecutor(clock::Clock* clock, int threads)
@@ -51,6 +61,26 @@ void RealExecutor::Post(Task task) {
     }
   }
   if (wake) changed_.Signal();
+}
+
+void RealExecutor::Dispatch(Task task) {
+  if (current_executor != nullptr) return Post(std::move(task));
+  if (dispatched != nullptr) {
+    if (dispatched->executor != this) return Post(std::move(task));
+    dispatched->tasks.push_back(std::move(task));
+    return;
+  }
+  const clock::Clock::BusyToken token = clock_->Busy("executor task");
+  Dispatched mine{this, {}};
+  dispatched = &mine;
+  mine.tasks.push_back(std::move(task));
+  for (int ran = 0; ran < kMaxDispatched && !mine.tasks.empty(); ++ran) {
+    Task next = std::move(mine.tasks.front());
+    mine.tasks.pop_front();
+    next();
+  }
+  dispatched = nullptr;
+  for (Task& left : mine.tasks) Post(std::move(left));
 }
 
 bool RealExecutor::Next(Item* item) {

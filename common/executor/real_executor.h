@@ -29,6 +29,8 @@ class RealExecutor : public Executor {
   RealExecutor& operator=(const RealExecutor&) = delete;
 
   void Post(Task task) override;
+  // Runs the task here and now, or after the one that this thread runs. Its own threads queue it.
+  void Dispatch(Task task) override;
 
  private:
   struct Item {

@@ -3,6 +3,8 @@
 #include <atomic>
 #include <functional>
 #include <memory>
+#include <string>
+#include <thread>
 #include <vector>
 
 #include "common/clock/system_clock.h"
@@ -65,6 +67,69 @@ TEST(RealExecutorTest, TasksThatTasksPostRunBeforeTheEnd) {
     strand->Post([step] { (*step)(); });
   }
   EXPECT_EQ(left.load(), 0);
+}
+
+TEST(RealExecutorTest, DispatchedTasksRunInTheCallingThread) {
+  // Given two strands, of which one hands a quick task to the other and gets one back.
+  CountingClock clock;
+  RealExecutor executor(&clock);
+  Strand host(&executor);
+  Strand vm(&executor);
+  std::vector<std::string> ran;
+  const std::thread::id caller = std::this_thread::get_id();
+  // When the calling thread, which is none of the executor's, dispatches.
+  host.Dispatch([&] {
+    EXPECT_TRUE(host.IsCurrent());
+    vm.Dispatch([&] {
+      EXPECT_TRUE(vm.IsCurrent());
+      EXPECT_FALSE(host.IsCurrent());  // never inside another task
+      host.Dispatch([&] { ran.push_back(std::this_thread::get_id() == caller ? "end" : "away"); });
+      ran.push_back("vm");
+    });
+    ran.push_back("host");
+    EXPECT_EQ(clock.busy(), 1);
+  });
+  // Then all of it is done when the call returns.
+  EXPECT_EQ(ran, std::vector<std::string>({"host", "vm", "end"}));
+  EXPECT_EQ(clock.busy(), 0);
+}
+
+TEST(RealExecutorTest, DispatchedTasksKeepTheOrderOfTheirStrand) {
+  constexpr int kTasks = 2000;
+  CountingClock clock;
+  std::vector<int> seen;
+  std::vector<int> wanted;
+  {
+    RealExecutor executor(&clock);
+    Strand strand(&executor);
+    for (int i = 0; i < kTasks; ++i) {
+      wanted.push_back(i);
+      if (i % 3 == 0) {
+        strand.Post([&seen, i] { seen.push_back(i); });
+      } else {
+        strand.Dispatch([&seen, i] { seen.push_back(i); });
+      }
+    }
+  }
+  EXPECT_EQ(seen, wanted);
+}
+
+TEST(RealExecutorTest, DispatchedTasksThatGoOnForEverDoNotKeepTheirThread) {
+  CountingClock clock;
+  std::atomic<int> runs{0};
+  std::atomic<bool> enough{false};
+  {
+    RealExecutor executor(&clock);
+    Strand strand(&executor);
+    std::function<void()> again = [&] {
+      ++runs;
+      if (!enough) strand.Dispatch(again);
+    };
+    strand.Dispatch(again);
+    // It returned: what is left is for the executor's threads.
+    enough = true;
+  }
+  EXPECT_GE(runs.load(), 2);
 }
 
 TEST(RealExecutorTest, TasksThatPostForEverDoNotKeepItAlive) {

@@ -11,7 +11,8 @@ namespace keysphere::hostagent::agent {
 template <typename Response, typename Request, typename Body>
 void HostAgent::Serve(const Caller& caller, Right right, const Request& request,
                       Callback<Response> done, Body body) {
-  host_.strand.Post(
+  // What the host's strand does is quick: files are the business of other strands.
+  host_.strand.Dispatch(
       [this, caller, right, request, done = std::move(done), body = std::move(body)]() mutable {
         absl::Status allowed = Admit(caller, right, request.epoch());
         if (allowed.ok()) allowed = CheckOpen();

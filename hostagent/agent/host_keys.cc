@@ -65,6 +65,9 @@ struct HostAgent::KeyChange {
   std::vector<std::string> removed;  // native providers
   keys::StandardPlan standard;
   std::string cluster_before;
+  // Whether this was planned just now, against the configuration as it is.
+  bool planned = false;
+  bool writes = false;
 };
 
 absl::Status HostAgent::DecideStep(const ApplyKeysRequest& request, const KeyStep& step,
@@ -150,8 +153,10 @@ absl::StatusOr<config::ConfigChange> HostAgent::DecideKeys(const ApplyKeysReques
                                                            const config::HostConfig& config,
                                                            KeyChange* change) const {
   config::ConfigChange edit;
-  KS_ASSIGN_OR_RETURN(const bool changed, PlanChange(request, config, change));
-  if (!changed) return edit;
+  if (!change->planned) {
+    KS_ASSIGN_OR_RETURN(change->writes, PlanChange(request, config, change));
+  }
+  if (!change->writes) return edit;
   for (const KeyStep& step : change->plan.steps) {
     KS_RETURN_IF_ERROR(DecideStep(request, step, config, change, &edit));
   }
@@ -191,7 +196,8 @@ void HostAgent::CommitStandardKeys(KeyChange* change, ApplyKeysResponse* respons
 void HostAgent::CommitKeys(const ApplyKeysRequest& request, KeyChange* change,
                            Callback<ApplyKeysResponse> done) {
   generation_ = std::max(generation_, request.generation());
-  const std::string before = host_.keys.ReportBytes();
+  const bool keys_changed = !change->plan.steps.empty() || !change->standard.empty();
+  const std::string before = keys_changed ? "" : host_.keys.ReportBytes();
   for (auto& [entry, kdk] : change->opened) host_.keys.Put(entry, std::move(kdk));
   for (const KeyStep& step : change->plan.steps) {
     if (step.kind == KeyStep::Kind::kRelabel) host_.keys.Relabel(step.entry);
@@ -206,7 +212,7 @@ void HostAgent::CommitKeys(const ApplyKeysRequest& request, KeyChange* change,
     host_.log().Info("host.key_removed", {{"provider", provider}});
   }
   if (cluster_changed) StatusChanged();
-  if (cluster_changed || host_.keys.ReportBytes() != before) {
+  if (cluster_changed || keys_changed || host_.keys.ReportBytes() != before) {
     KeysChanged();
   } else if (servers_changed) {
     vms_->RefreshExplanations();
@@ -247,7 +253,8 @@ void HostAgent::ApplyKeys(const Caller& caller, const ApplyKeysRequest& request,
               PlanChange(*message, host_.configuration(), change.get());
           if (!changes.ok()) return answer(changes.status());
           if (!*changes) return CommitKeys(*message, change.get(), std::move(answer));
-          *change = KeyChange();
+          change->planned = true;  // Edit decides at once: nothing comes between
+          change->writes = true;
         }
         host_.config->Edit(
             [this, message, change](const config::HostConfig& config) {

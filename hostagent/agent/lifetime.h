@@ -35,6 +35,8 @@ class HostStrand {
       : strand_(executor), lifetime_(lifetime) {}
 
   void Post(executor::Task task) { strand_.Post(lifetime_.Guard(std::move(task))); }
+  // A quick task, as executor::Strand::Dispatch.
+  void Dispatch(executor::Task task) { strand_.Dispatch(lifetime_.Guard(std::move(task))); }
 
  private:
   executor::Strand strand_;

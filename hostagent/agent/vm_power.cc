@@ -84,7 +84,7 @@ void VmRegistry::StartPowerOn(const VmPtr& vm, const std::string& user, Done don
     absl::optional<vm::VmDescription> description;  // where more is known than before
   };
   const bool describe = vm->view.guest_os().empty();
-  OnVm(
+  QuicklyOnVm(
       vm,
       [this, describe](VmRecord::Files* files) {
         Started started;
@@ -111,6 +111,7 @@ void VmRegistry::StartPowerOn(const VmPtr& vm, const std::string& user, Done don
           Adopt(vm.get(), found);
         }
         vm->running = true;
+        vm->written = false;
         vm->view.set_power_state(v1::POWER_STATE_ON);
         Changed(vm.get(), user);
         done(ToProto(*vm, user));
@@ -124,22 +125,26 @@ void VmRegistry::PowerOff(const std::string& name, const std::string& user, Done
       answer(on);
       return;
     }
-    OnVm(
-        vm,
-        [](VmRecord::Files* files) {
-          const absl::Status flushed = files->running->Flush();
-          files->running.reset();  // its keys are wiped
-          return flushed;
-        },
-        [this, vm, user, answer = std::move(answer)](const absl::Status& flushed) mutable {
-          if (!flushed.ok()) {
-            host_->log().Error("vm.flush_failed", {{"vm", vm->name()}, {"error", flushed}});
-          }
-          vm->running = false;
-          vm->view.set_power_state(v1::POWER_STATE_OFF);
-          Changed(vm.get(), user);
-          answer(ToProto(*vm, user));
-        });
+    const auto stop = [](VmRecord::Files* files) {
+      const absl::Status flushed = files->running->Flush();
+      files->running.reset();  // its keys are wiped
+      return flushed;
+    };
+    auto stopped = [this, vm, user,
+                    answer = std::move(answer)](const absl::Status& flushed) mutable {
+      if (!flushed.ok()) {
+        host_->log().Error("vm.flush_failed", {{"vm", vm->name()}, {"error", flushed}});
+      }
+      vm->running = false;
+      vm->view.set_power_state(v1::POWER_STATE_OFF);
+      Changed(vm.get(), user);
+      answer(ToProto(*vm, user));
+    };
+    if (vm->written) {
+      OnVm(vm, stop, std::move(stopped));
+    } else {
+      QuicklyOnVm(vm, stop, std::move(stopped));
+    }
   });
 }
 
@@ -228,6 +233,7 @@ void VmRegistry::WriteDisk(const host::v1::WriteGuestDiskRequest& request,
           answer(allowed);
           return;
         }
+        vm->written = true;
         OnVm(
             vm,
             [request, view = vm->view](VmRecord::Files* files) -> absl::StatusOr<Response> {

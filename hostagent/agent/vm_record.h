@@ -43,6 +43,7 @@ struct VmRecord {
   v1::Vm view;
   int64_t generation = 0;
   bool running = false;
+  bool written = false;  // by the guest since the power-on: powering off waits for the disk
   // S149: its key was not there at the boot; not judged yet.
   bool waiting = false;
   // Locked because the key under the provider's name is another one: that key's check value.

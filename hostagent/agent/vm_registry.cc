@@ -258,6 +258,7 @@ void VmRegistry::JudgeWaiting(Judged done) {
 }
 
 void VmRegistry::JudgeAfterPurge(const RemovedKeys& removed, Judged done) {
+  if (removed.native.empty() && removed.standard.empty()) return done({});
   std::vector<VmPtr> vms;
   for (const auto& [name, vm] : vms_) {
     // A tick ends no lock (S68): what is locked stays so, whatever came in the place of a key.

@@ -130,12 +130,21 @@ class VmRegistry {
   // `work` on the VM's strand, then `then` with its result on the host's.
   template <typename Work, typename Then>
   void OnVm(const VmPtr& vm, Work work, Then then) {
-    vm->strand.Post([this, vm, work = std::move(work), then = std::move(then)]() mutable {
+    vm->strand.Post(OnVmTask(vm, std::move(work), std::move(then)));
+  }
+  // The same for work that waits for no disk, and that many VMs may want at once.
+  template <typename Work, typename Then>
+  void QuicklyOnVm(const VmPtr& vm, Work work, Then then) {
+    vm->strand.Dispatch(OnVmTask(vm, std::move(work), std::move(then)));
+  }
+  template <typename Work, typename Then>
+  executor::Task OnVmTask(const VmPtr& vm, Work work, Then then) {
+    return [this, vm, work = std::move(work), then = std::move(then)]() mutable {
       auto result = work(&vm->files);
-      host_->strand.Post([result = std::move(result), then = std::move(then)]() mutable {
+      host_->strand.Dispatch([result = std::move(result), then = std::move(then)]() mutable {
         then(std::move(result));
       });
-    });
+    };
   }
 
   // On the VM's strand: opens or refreshes the files and really unwraps the home.
