@@ -107,7 +107,9 @@ absl::StatusOr<bool> Database::Query::Step() {
   const int code = sqlite3_step(statement_);
   if (code == SQLITE_ROW) return true;
   if (code == SQLITE_DONE) return false;
-  return database_->ErrorOf(code, sqlite3_stmt_readonly(statement_) ? "read" : "write");
+  // COMMIT counts as one that only reads, and is what writes; it has no columns.
+  const bool reads = sqlite3_stmt_readonly(statement_) != 0 && sqlite3_column_count(statement_) > 0;
+  return database_->ErrorOf(code, reads ? "read" : "write");
 }
 
 absl::Status Database::Query::Run() { return Step().status(); }

@@ -103,7 +103,9 @@ TEST_F(SqliteFaultsTest, AFailedWriteRefusesAndLosesNothing) {
   for (const auto& c : cases) {
     ASSERT_EQ(Commit(Transaction().Put("a", "good")).value(), ++revision);
     g_write_error = c.error;
-    EXPECT_THAT(Commit(Transaction().Put("a", "bad").Put("b", "bad")), HasReason(c.reason));
+    const auto refused = Commit(Transaction().Put("a", "bad").Put("b", "bad"));
+    EXPECT_THAT(refused, HasReason(c.reason));
+    EXPECT_THAT(std::string(refused.status().message()), HasSubstr("cannot write the database"));
     g_write_error = 0;
     EXPECT_EQ(store_->Get("a").value()->value, "good");
     EXPECT_FALSE(store_->Get("b").value().has_value());
