@@ -47,6 +47,13 @@ Character FirstCharacter(absl::string_view text) {
   return {value, length};
 }
 
+// Blanks of every kind, and what shows as nothing.
+bool IsBlank(uint32_t value) {
+  return value == ' ' || value == 0xA0 || value == 0x1680 || (value >= 0x2000 && value <= 0x200F) ||
+         value == 0x2028 || value == 0x2029 || value == 0x202F || value == 0x205F ||
+         value == 0x2060 || value == 0x3000 || value == 0xFEFF;
+}
+
 bool IsControl(uint32_t value) { return value < 0x20 || (value >= 0x7F && value < 0xA0); }
 
 std::string Sha256Hex(absl::string_view text) {
@@ -62,17 +69,23 @@ absl::Status ValidateName(absl::string_view name) {
   const auto refuse = [name](absl::string_view why) -> absl::Status {
     return status::Error(v1::REASON_INVALID_NAME,
                          absl::StrCat("the name ", status::Quote(name), " ", why))
-        .NextStep("Give a name of 1 to 80 characters without control characters.");
+        .NextStep(
+            "Give a name of 1 to 80 characters without control characters, that neither begins nor "
+            "ends with a blank.");
   };
   if (name.empty()) return refuse("is empty");
   int characters = 0;
+  bool blank = false;  // the last character
   for (absl::string_view rest = name; !rest.empty();) {
     const Character c = FirstCharacter(rest);
     if (c.length == 0) return refuse("is not valid UTF-8");
     if (IsControl(c.value)) return refuse("has a control character");
+    blank = IsBlank(c.value);
+    if (blank && characters == 0) return refuse("begins with a blank");
     if (++characters > kMaxCharacters) return refuse("has more than 80 characters");
     rest.remove_prefix(c.length);
   }
+  if (blank) return refuse("ends with a blank");
   return absl::OkStatus();
 }
 

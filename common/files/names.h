@@ -9,7 +9,8 @@
 namespace keysphere::files {
 
 // The rule of every resource name: 1 to 80 characters of valid UTF-8, none of them a control
-// character (C0, DEL, C1). INVALID_NAME says which part is broken.
+// character (C0, DEL, C1), the first and the last no blank: two names that look the same are one.
+// INVALID_NAME says which part is broken.
 absl::Status ValidateName(absl::string_view name);
 
 // A file name for a resource name: one path component that is never ".", "..", hidden, or longer

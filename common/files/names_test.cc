@@ -38,6 +38,13 @@ TEST(ValidateNameTest, OthersAreInvalidNames) {
       "\xED\xA0\x80",      // surrogate
       "\xF4\x90\x80\x80",  // above U+10FFFF
       "\xC3(",             // no continuation
+      " ",
+      " a",
+      "a ",
+      "\xC2\xA0",       // no-break space
+      "a\xE3\x80\x80",  // ideographic space
+      "\xE2\x80\x8B"
+      "a",  // of no width
   };
   for (const std::string& name : names) {
     EXPECT_EQ(status::ReasonOf(ValidateName(name)), v1::REASON_INVALID_NAME) << status::Quote(name);
