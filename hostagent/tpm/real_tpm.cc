@@ -67,7 +67,11 @@ absl::Status RealTpm::PowerOn() {
     KS_ASSIGN_OR_RETURN(measurement, MeasureFirmware(*options_.files, options_.tpm_dir));
   }
   KS_RETURN_IF_ERROR(transport_->PowerCycle());
-  KS_ASSIGN_OR_RETURN(version_, StartChip(transport_->tcti()));
+  const absl::StatusOr<TpmVersion> version = StartChip(transport_->tcti());
+  // The chip says only that it failed; why is known here.
+  KS_RETURN_IF_ERROR(transport_->TakeStorageError());
+  KS_RETURN_IF_ERROR(version.status());
+  version_ = *version;
   stats_.version = version_;
   stats_.transport = options_.tcti.empty() ? "in-process" : options_.tcti;
   if (!usable()) return absl::OkStatus();
@@ -96,8 +100,9 @@ absl::Status RealTpm::With(absl::FunctionRef<absl::Status(Esys*)> work) {
     stats_.memory_protected = false;
     stats_.memory_note = "the stack of TPM commands could not be locked";
   }
+  // A chip whose memory could not be written says only that it failed.
   const absl::Status stored = transport_->TakeStorageError();
-  if (result.ok()) result = stored;
+  if (!stored.ok()) result = stored;
   if (!result.ok()) ++stats_.failures;
   return result;
 }

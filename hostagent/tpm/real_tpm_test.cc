@@ -1,9 +1,11 @@
 #include "hostagent/tpm/real_tpm.h"
 
+#include <cerrno>
 #include <memory>
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "common/files/scripted_faults.h"
 #include "common/status/matchers.h"
 #include "gtest/gtest.h"
 #include "hostagent/tpm/in_child.h"
@@ -115,6 +117,25 @@ TEST_F(RealTpmTest, OneTpmInAProcess) {
     tpm.reset();
     EXPECT_THAT(RealTpm::Create(options), IsOk());
   }));
+}
+
+TEST_F(RealTpmTest, AFullDiskIsToldAsThatAndNotAsABrokenChip) {
+  ASSERT_TRUE(InChild(ChildEnd::kOrderly, [&] { EXPECT_THAT(PowerOn()->Shutdown(), IsOk()); }));
+  // However far the start comes.
+  for (int skip = 0; skip < 3; ++skip) {
+    ASSERT_TRUE(InChild(ChildEnd::kOrderly, [&] {
+      files::ScriptedFaults faults;
+      faults.Add({files::Operation::kWrite, "chip", skip, -1, {ENOSPC}, {}});
+      const files::FileSystem full(&faults);
+      RealTpm::Options options;
+      options.tpm_dir = absl::StrCat(dir_, "/chip");
+      options.files = &full;
+      const auto tpm = RealTpm::Create(options);
+      const absl::Status status = tpm.ok() ? (*tpm)->Shutdown() : tpm.status();
+      EXPECT_THAT(status, HasReason(v1::REASON_STORAGE_FULL)) << skip;
+    })) << skip;
+  }
+  ASSERT_TRUE(InChild(ChildEnd::kOrderly, [&] { EXPECT_THAT(PowerOn()->Shutdown(), IsOk()); }));
 }
 
 TEST_F(RealTpmTest, DamagedChipMemoryIsReported) {
