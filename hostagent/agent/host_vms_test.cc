@@ -160,6 +160,71 @@ TEST_F(VmsTest, AVmIsRegisteredOnce) {
   EXPECT_EQ(host().Vm("web").name(), "web");
 }
 
+TEST_F(VmsTest, S109_AVmWithoutItsDiskIsNotRegistered) {
+  ASSERT_THAT(host().Create("web"), IsOk());
+  host::v1::ReloadHostVmRequest reload;
+  reload.set_vm("web");
+  for (const std::string file : {"web-1-flat.vmdk", "web-1.vmdk"}) {
+    const std::string path = host().datastore() + "/web/" + file;
+    std::filesystem::rename(path, path + ".away");
+    const auto reloaded = host().Manage(&HostAgent::ReloadHostVm, reload);
+    EXPECT_THAT(reloaded, HasReason(v1::REASON_VM_FILE_MISSING));
+    EXPECT_THAT(std::string(reloaded.status().message()), HasSubstr(file));
+    // S134: its home opens, so that it is not locked.
+    EXPECT_EQ(host().Vm("web").lock_state(), v1::LOCK_STATE_UNLOCKED);
+    ASSERT_THAT(host().Unregister("web"), IsOk());
+    EXPECT_THAT(host().Register("web"), HasReason(v1::REASON_VM_FILE_MISSING));
+    std::filesystem::rename(path + ".away", path);
+    ASSERT_THAT(host().Register("web"), IsOk());
+  }
+}
+
+TEST_F(VmsTest, S109_AVmxThatSaysNothingOrHidesADiskIsRefused) {
+  ASSERT_THAT(host().Create("web"), IsOk());
+  const std::string path = host().datastore() + "/web/web.vmx";
+  const std::string good = host().files().ReadFile(path, 1 << 20).value();
+  host::v1::ReloadHostVmRequest reload;
+  reload.set_vm("web");
+  for (const std::string& bad : {std::string(), good + "scsi0:1.fileName = \"disk.raw\"\n"}) {
+    ASSERT_THAT(host().files().WriteFileAtomically(path, bad, 0600), IsOk());
+    EXPECT_THAT(host().Manage(&HostAgent::ReloadHostVm, reload),
+                HasReason(v1::REASON_VM_FILE_INVALID));
+    EXPECT_EQ(host().Vm("web").lock().reason(), v1::REASON_VM_FILE_INVALID);
+    ASSERT_THAT(host().Unregister("web"), IsOk());
+    EXPECT_THAT(host().Register("web"), HasReason(v1::REASON_VM_FILE_INVALID));
+    ASSERT_THAT(host().files().WriteFileAtomically(path, good, 0600), IsOk());
+    ASSERT_THAT(host().Register("web"), IsOk());
+  }
+}
+
+TEST_F(VmsTest, S135_ADamagedGuidIsADamagedFileAndNoOtherKey) {
+  const TestProvider nkp = TestProvider::Make("nkp");
+  UseProvider(nkp);
+  ASSERT_THAT(host().CreateEncrypted("web", nkp), IsOk());
+  const std::string path = host().datastore() + "/web/web.vmx";
+  std::string vmx = host().files().ReadFile(path, 1 << 20).value();
+  const size_t at = vmx.find("cryptedVM.guid = \"") + 20;
+  vmx[at] = vmx[at] == '1' ? '2' : '1';
+  ASSERT_THAT(host().files().WriteFileAtomically(path, vmx, 0600), IsOk());
+  host::v1::ReloadHostVmRequest reload;
+  reload.set_vm("web");
+  EXPECT_THAT(host().Manage(&HostAgent::ReloadHostVm, reload),
+              HasReason(v1::REASON_CIPHERTEXT_CORRUPT));
+  EXPECT_EQ(host().Vm("web").lock().reason(), v1::REASON_CIPHERTEXT_CORRUPT);
+  EXPECT_THAT(host().PowerOn("web"), HasReason(v1::REASON_CIPHERTEXT_CORRUPT));
+}
+
+TEST_F(VmsTest, WhoHasThePowerStateThatIsAskedForIsToldSo) {
+  ASSERT_THAT(host().Create("web"), IsOk());
+  const auto off = host().PowerOff("web");
+  EXPECT_THAT(off, HasReason(v1::REASON_INVALID_POWER_STATE));
+  EXPECT_EQ(status::DetailOf(off.status()).next_step(), "");
+  ASSERT_THAT(host().PowerOn("web"), IsOk());
+  const auto on = host().PowerOn("web");
+  EXPECT_THAT(on, HasReason(v1::REASON_INVALID_POWER_STATE));
+  EXPECT_EQ(status::DetailOf(on.status()).next_step(), "");
+}
+
 TEST_F(VmsTest, TwoHostsDoNotRunOneVm) {
   ASSERT_THAT(host().Create("web"), IsOk());
   TestHost::Settings settings;

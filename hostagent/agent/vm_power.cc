@@ -10,11 +10,22 @@ namespace keysphere::hostagent::agent {
 
 using host::v1::HostVm;
 
+namespace {
+
+// Who has what was asked for needs no next step.
+absl::Status Already(const VmRecord& vm, absl::string_view state) {
+  return status::Error(v1::REASON_INVALID_POWER_STATE,
+                       absl::StrCat("the VM is powered ", state, " already"))
+      .Object("vm", vm.name());
+}
+
+}  // namespace
+
 void VmRegistry::PowerOn(const std::string& name, bool may_enable_host, const std::string& user,
                          Done done) {
   RunOn<HostVm>(name, std::move(done), [this, may_enable_host, user](const VmPtr& vm, Done answer) {
     if (vm->running) {
-      answer(CheckOff(*vm));
+      answer(Already(*vm, "on"));
       return;
     }
     const absl::Status usable = CheckUsable(*vm);
@@ -120,9 +131,8 @@ void VmRegistry::StartPowerOn(const VmPtr& vm, const std::string& user, Done don
 
 void VmRegistry::PowerOff(const std::string& name, const std::string& user, Done done) {
   RunOn<HostVm>(name, std::move(done), [this, user](const VmPtr& vm, Done answer) {
-    const absl::Status on = CheckOn(*vm);
-    if (!on.ok()) {
-      answer(on);
+    if (!vm->running) {
+      answer(Already(*vm, "off"));
       return;
     }
     const auto stop = [](VmRecord::Files* files) {

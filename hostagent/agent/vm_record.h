@@ -19,6 +19,7 @@ namespace keysphere::hostagent::agent {
 // What a look at a VM's files found: made on the VM's strand, used on the host's.
 struct FileView {
   absl::Status problem;  // the files cannot be used at all
+  absl::Status missing;  // a disk is not there; the rest can be judged
   vm::VmDescription description;
   // Of an encrypted VM: whether its home was really unwrapped (S135).
   absl::Status unwrap;

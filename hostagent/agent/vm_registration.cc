@@ -103,7 +103,7 @@ void VmRegistry::Register(const host::v1::RegisterHostVmRequest& request, Done d
   OnVm(
       vm, [this](VmRecord::Files* files) { return Look(files); },
       [this, vm, done = std::move(done)](const FileView& found) mutable {
-        absl::Status allowed = found.problem;
+        absl::Status allowed = found.problem.ok() ? found.missing : found.problem;
         if (allowed.ok() && vm->name().empty()) {
           allowed = CheckNewName(found.description.name);
           if (allowed.ok()) {
@@ -201,10 +201,11 @@ void VmRegistry::Reload(const std::string& name, Done done) {
         [this, vm, answer = std::move(answer)](const FileView& found) mutable {
           AdoptJudgement(vm.get(), found);
           Changed(vm.get());
-          if (found.problem.ok()) {
+          const absl::Status& wrong = found.problem.ok() ? found.missing : found.problem;
+          if (wrong.ok()) {
             answer(ToProto(*vm));
           } else {
-            answer(found.problem);
+            answer(wrong);
           }
         });
   });

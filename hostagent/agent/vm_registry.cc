@@ -103,7 +103,9 @@ FileView VmRegistry::Look(VmRecord::Files* files) const {
     found.problem = files->folder->Refresh();
   }
   if (Classify(found.unwrap) == Failure::kFiles) found.problem = found.unwrap;
-  if (found.problem.ok()) found.description = files->folder->Describe();
+  if (!found.problem.ok()) return found;
+  found.description = files->folder->Describe();
+  found.missing = files->folder->CheckDisksAreThere();
   return found;
 }
 

@@ -61,6 +61,31 @@ TEST_F(BadFilesTest, DisksOutsideTheFolderAreRefused) {
   EXPECT_THAT(VmFolder::Open(files_, plain_), HasReason(v1::REASON_VM_FILE_INVALID));
 }
 
+TEST_F(BadFilesTest, S106_ADiskOfAnotherKindIsRefusedAndNotPassedOver) {
+  // It would stay in clear when the VM is encrypted.
+  for (const char* const disk : {"disk.raw", "../disk.raw", "/var/disk.raw", "disk"}) {
+    for (const char* const type : {"", "scsi0:1.deviceType = \"scsi-hardDisk\"\n"}) {
+      WriteRaw(plain_ + "/db.vmx", absl::StrCat("scsi0:1.fileName = \"", disk, "\"\n", type));
+      const auto vm = VmFolder::Open(files_, plain_);
+      ASSERT_THAT(vm, HasReason(v1::REASON_VM_FILE_INVALID)) << disk;
+      EXPECT_THAT(vm.status().message(), HasSubstr("scsi0:1"));
+    }
+  }
+  for (const char* const other : {"deviceType = \"cdrom-image\"", "deviceType = \"atapi-cdrom\"",
+                                  "deviceType = \"floppy\"", "present = \"FALSE\""}) {
+    WriteRaw(plain_ + "/db.vmx",
+             absl::StrCat("ide1:0.fileName = \"/isos/debian.iso\"\nide1:0.", other, "\n"));
+    EXPECT_THAT(VmFolder::Open(files_, plain_), IsOk()) << other;
+  }
+}
+
+TEST_F(BadFilesTest, AnEmptyVmxIsNoVm) {
+  for (const char* const text : {"", "\n", "# nothing\n"}) {
+    WriteRaw(plain_ + "/db.vmx", text);
+    EXPECT_THAT(VmFolder::Open(files_, plain_), HasReason(v1::REASON_VM_FILE_INVALID));
+  }
+}
+
 TEST_F(BadFilesTest, ALinkInTheFolderIsNotFollowed) {
   std::filesystem::remove(plain_ + "/db-flat.vmdk");
   std::filesystem::create_symlink(path_ + "/db-flat.vmdk", plain_ + "/db-flat.vmdk");
@@ -134,6 +159,17 @@ TEST_F(BadFilesTest, S135_AWrongKekUnderTheRightNameFailsInTheUnwrap) {
   // S111: an absent key is told from a wrong one.
   keys_.erase(old_key_.key_id);
   EXPECT_THAT(vm->UnwrapHome(Keys()), HasReason(v1::REASON_KEY_MISSING_ON_HOST));
+}
+
+TEST_F(BadFilesTest, ADamagedGuidSpeaksAgainstTheFileAndNotAgainstTheKey) {
+  std::string vmx = ReadRaw(path_ + "/db.vmx");
+  const size_t at = vmx.find("cryptedVM.guid = \"") + 20;
+  vmx[at] = vmx[at] == '1' ? '2' : '1';
+  WriteRaw(path_ + "/db.vmx", vmx);
+  const absl::Status refused = TryPowerOn();
+  ASSERT_THAT(refused, HasReason(v1::REASON_CIPHERTEXT_CORRUPT));
+  EXPECT_EQ(status::DetailOf(refused).metadata().count("provider"), 0u);
+  EXPECT_THAT(status::DetailOf(refused).next_step(), HasSubstr("Restore the file"));
 }
 
 TEST_F(BadFilesTest, SwappedFilesDoNotOpen) {

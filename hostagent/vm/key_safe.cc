@@ -133,27 +133,32 @@ absl::StatusOr<KeySafe> SealDek(const crypto::SecretKey& kek, const KeyId& key,
 absl::StatusOr<crypto::SecretKey> OpenDek(const crypto::SecretKey& kek, const KeySafe& safe,
                                           absl::string_view binding, absl::string_view file) {
   const absl::string_view wrapped = absl::string_view(safe.blob).substr(4, kWrappedBytes);
-  const auto corrupt = [&](absl::string_view what) {
+  // The key opened it: what is wrong is the file, so that no key is named.
+  const auto damaged = [&](absl::string_view what) {
     return status::Error(v1::REASON_CIPHERTEXT_CORRUPT,
                          absl::StrCat("the DEK in ", status::Quote(file), " ", what))
-        .Object("key", safe.key.key_id)
         .With("file", file)
-        .With("provider", safe.key.provider)
-        .With("key_id", safe.key.key_id)
-        .NextStep("Bring the key that sealed this VM: the provider's own backup.");
+        .NextStep("Restore the file from a backup.");
   };
   absl::StatusOr<crypto::SecretKey> dek = crypto::UnwrapKey(kek, wrapped);
   if (!dek.ok()) {
     // KEY_MEMORY_FULL and the like say nothing about the file.
     if (status::ReasonOf(dek.status()) != v1::REASON_CIPHERTEXT_CORRUPT) return dek.status();
-    return corrupt("does not unwrap: the key of this name is another one");
+    return status::Error(v1::REASON_CIPHERTEXT_CORRUPT,
+                         absl::StrCat("the DEK in ", status::Quote(file),
+                                      " does not unwrap: the key of this name is another one"))
+        .Object("key", safe.key.key_id)
+        .With("file", file)
+        .With("provider", safe.key.provider)
+        .With("key_id", safe.key.key_id)
+        .NextStep("Bring the key that sealed this VM: the provider's own backup.");
   }
-  if (dek->size() != kDekBytes) return corrupt("has a wrong size");
+  if (dek->size() != kDekBytes) return damaged("has a wrong size");
   KS_ASSIGN_OR_RETURN(const std::string mac, BindingMac(*dek, safe.key, wrapped, binding));
   const absl::string_view stored =
       absl::string_view(safe.blob).substr(4 + kWrappedBytes, kMacBytes);
   if (CRYPTO_memcmp(mac.data(), stored.data(), kMacBytes) != 0) {
-    return corrupt("belongs to another VM, disk or key id");
+    return damaged("belongs to another VM, disk or key id");
   }
   return dek;
 }

@@ -98,15 +98,18 @@ std::string DiskDevice(absl::string_view name) {
   return device;
 }
 
-// A disk that is there: no CD, no floppy, not switched off.
+// A device that may hold a guest's data: no CD, no floppy, not switched off.
 bool IsDisk(const Vmx& vmx, const std::string& device, const std::string& file) {
-  return absl::EndsWithIgnoreCase(file, ".vmdk") && vmx.GetBool(device + ".present", true) &&
-         !absl::StrContains(absl::AsciiStrToLower(vmx.Get(device + ".deviceType")), "cdrom");
+  const std::string type = absl::AsciiStrToLower(vmx.Get(device + ".deviceType"));
+  // A drive without a medium names no file.
+  return vmx.GetBool(device + ".present", !file.empty()) && !absl::StrContains(type, "cdrom") &&
+         !absl::StrContains(type, "floppy");
 }
 
 }  // namespace
 
 absl::StatusOr<VmConfig> VmConfig::Read(Vmx vmx, absl::string_view file) {
+  if (vmx.Names().empty()) return Invalid(file, "no entry is in it");
   VmConfig config;
   const absl::string_view stem = file.substr(0, file.rfind('.'));
   config.name = ValidUtf8(vmx.Get(kDisplayName, stem));
@@ -127,6 +130,11 @@ absl::StatusOr<VmConfig> VmConfig::Read(Vmx vmx, absl::string_view file) {
     if (device.empty()) continue;
     const std::string disk = vmx.Get(name);
     if (!IsDisk(vmx, device, disk)) continue;
+    // Whatever is passed over here would stay in clear when the VM is encrypted.
+    if (!absl::EndsWithIgnoreCase(disk, ".vmdk")) {
+      return Invalid(file, absl::StrCat("disk ", device, " = ", status::Quote(disk),
+                                        " is no .vmdk descriptor"));
+    }
     if (!IsPlainFileName(disk)) {
       return Invalid(file, absl::StrCat("disk ", device, " = ", status::Quote(disk),
                                         " is no file name in the VM's folder"));

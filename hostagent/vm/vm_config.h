@@ -52,7 +52,8 @@ struct VmConfig {
   std::string nvram;              // file name; "" if none
   std::vector<ConfigDisk> disks;  // sorted by device
 
-  // VM_FILE_INVALID where a disk or the NVRAM lies outside the VM's folder.
+  // VM_FILE_INVALID where a disk or the NVRAM lies outside the VM's folder, a disk is no .vmdk, or
+  // nothing is said at all.
   static absl::StatusOr<VmConfig> Read(Vmx vmx, absl::string_view file);
 };
 

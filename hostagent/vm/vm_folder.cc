@@ -230,6 +230,14 @@ const VmDisk* VmFolder::FindDisk(absl::string_view device_or_file) const {
   return nullptr;
 }
 
+absl::Status VmFolder::CheckDisksAreThere() const {
+  for (const VmDisk& disk : disks_) {
+    const absl::Status found = CheckFlat(files_, paths_, disk);
+    if (status::ReasonOf(found) == v1::REASON_VM_FILE_MISSING) return found;
+  }
+  return absl::OkStatus();
+}
+
 VmDescription VmFolder::Describe() const {
   VmDescription description;
   description.vmx_path = paths_.Vmx();
@@ -311,16 +319,20 @@ absl::StatusOr<crypto::SecretKey> VmFolder::OpenNvramDek(KekCache& keks) const {
 
 absl::StatusOr<crypto::SecretKey> VmFolder::OpenDiskDek(const VmDisk& disk, KekCache& keks) const {
   const auto about = [&disk](const absl::Status& status) {
-    return status::Error(
-               status::ReasonOf(status),
-               absl::StrCat("disk ", status::Quote(disk.file), ", key ",
-                            status::Quote(disk.key_safe->key.key_id), " of provider ",
-                            status::Quote(disk.key_safe->key.provider), ": ", status.message()))
-        .Object("disk", disk.file)
-        .With("disk", disk.file)
-        .With("provider", disk.key_safe->key.provider)
-        .With("key_id", disk.key_safe->key.key_id)
-        .NextStep(status::DetailOf(status).next_step());
+    const v1::ErrorDetail detail = status::DetailOf(status);
+    status::ErrorBuilder error(
+        detail.reason(),
+        absl::StrCat("disk ", status::Quote(disk.file), ", key ",
+                     status::Quote(disk.key_safe->key.key_id), " of provider ",
+                     status::Quote(disk.key_safe->key.provider), ": ", status.message()));
+    error.Object("disk", disk.file).With("disk", disk.file).NextStep(detail.next_step());
+    // A damaged key safe says nothing against the key.
+    const bool damaged = detail.reason() == v1::REASON_CIPHERTEXT_CORRUPT &&
+                         detail.metadata().count("provider") == 0;
+    if (!damaged) {
+      error.With("provider", disk.key_safe->key.provider).With("key_id", disk.key_safe->key.key_id);
+    }
+    return error;
   };
   if (!sealed_.has_value()) {
     return about(status::Error(v1::REASON_VM_FILE_INVALID,

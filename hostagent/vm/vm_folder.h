@@ -124,6 +124,8 @@ class VmFolder {
   // Reads again what has changed on disk since (stat of each file), and recovers where needed.
   absl::Status Refresh();
 
+  // VM_FILE_MISSING: a disk that the configuration names is not there. OK while that is not known.
+  absl::Status CheckDisksAreThere() const;
   // As of the last Refresh or operation; reads nothing but, for an encrypted VM that was never
   // opened, the descriptors in its folder.
   VmDescription Describe() const;
