@@ -282,6 +282,15 @@ TEST_F(HostAgentProcessTest, FlagsThatAreWrongAreSaidAndEndIt) {
   Process process({program, "--name=esx-1"});
   EXPECT_EQ(process.ready_line(), "");
   EXPECT_EQ(WEXITSTATUS(process.End(SIGTERM)), 2);
+  // S149's wait is a time.
+  for (const char* const wait : {"soon", "-1s", "inf", "90"}) {
+    Process waiting({program, "--name=esx-1", "--listen=127.0.0.1:0", "--state-dir=" + root_,
+                     "--cert=" + root_ + "/host.crt", "--key=" + root_ + "/host.key",
+                     "--ca=" + root_ + "/ca.crt", "--tpm=none",
+                     std::string("--boot-key-wait=") + wait});
+    EXPECT_EQ(waiting.ready_line(), "");
+    EXPECT_EQ(WEXITSTATUS(waiting.End(SIGTERM)), 2) << wait;
+  }
 }
 
 }  // namespace

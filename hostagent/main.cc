@@ -26,6 +26,7 @@ struct Flags {
   std::string version = "8.0.3";
   std::string tpm = "2.0";
   std::string tpm_dir;
+  std::string boot_key_wait = "60s";
   std::vector<std::string> datastores;
   std::vector<std::string> allowed_controllers;
   std::vector<std::string> administrators;
@@ -62,6 +63,16 @@ absl::StatusOr<std::unique_ptr<tpm::Tpm>> MakeTpm(const Flags& flags,
   return tpm::RealTpm::Create(std::move(options));
 }
 
+// S149: how long the VMs whose keys the host lacks are not judged after its boot. nullopt: no time.
+absl::optional<absl::Duration> ReadBootKeyWait(const std::string& flag) {
+  absl::Duration wait;
+  if (!absl::ParseDuration(flag, &wait) || wait < absl::ZeroDuration() ||
+      wait == absl::InfiniteDuration()) {
+    return absl::nullopt;
+  }
+  return wait;
+}
+
 absl::Status Run(const Flags& flags) {
   KS_ASSIGN_OR_RETURN(auto datastores, ReadDatastores(flags.datastores));
   KS_ASSIGN_OR_RETURN(std::unique_ptr<daemon::Daemon> process,
@@ -81,6 +92,7 @@ absl::Status Run(const Flags& flags) {
   options.files = &file_system;
   options.state_dir = flags.daemon.state_dir;
   options.datastores = std::move(datastores);
+  options.boot_key_wait = ReadBootKeyWait(flags.boot_key_wait).value();
   options.access.allowed_controllers.insert(flags.allowed_controllers.begin(),
                                             flags.allowed_controllers.end());
   options.access.administrators.insert(flags.administrators.begin(), flags.administrators.end());
@@ -135,6 +147,13 @@ int main(int argc, char** argv) {
   app.add_option("--tpm-dir", flags.tpm_dir, "folder of the TPM's memory: hardware, not state");
   app.add_option("--datastore", flags.datastores, "NAME=PATH; may be repeated")
       ->allow_extra_args(false);
+  app.add_option("--boot-key-wait", flags.boot_key_wait,
+                 "after a boot without a controller, VMs whose keys are not on the host are judged "
+                 "at this age; until then their power-on is refused")
+      ->check([](const std::string& flag) {
+        return keysphere::hostagent::ReadBootKeyWait(flag).has_value() ? "" : "a time, as 90s";
+      })
+      ->capture_default_str();
   app.add_option("--allowed-controllers", flags.allowed_controllers,
                  "controllers that may attach this host, separated by commas; *: all")
       ->delimiter(',');

@@ -52,8 +52,8 @@ struct Bootstrap::Site {
   std::vector<sim::v1::SimulatedProcess> waiting;  // hosts that are READY before it is prepared
 };
 
-absl::StatusOr<std::shared_ptr<Bootstrap>> Bootstrap::Create(Options options, Done done) {
-  const auto invalid = [](absl::string_view message) {
+absl::Status Bootstrap::Check(const Options& options) {
+  const auto invalid = [](absl::string_view message) -> absl::Status {
     return status::Error(v1::REASON_INVALID_ARGUMENT, message);
   };
   if (options.vms < 0 || options.encrypted < 0) return invalid("vms, encrypted: 0 or more");
@@ -65,6 +65,11 @@ absl::StatusOr<std::shared_ptr<Bootstrap>> Bootstrap::Create(Options options, Do
   if (options.disk_bytes < 0 || options.disk_bytes % 4096 != 0) {
     return invalid("disk-size: a multiple of 4,096");
   }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::shared_ptr<Bootstrap>> Bootstrap::Create(Options options, Done done) {
+  KS_RETURN_IF_ERROR(Check(options));
   return absl::WrapUnique(new Bootstrap(std::move(options), std::move(done)));
 }
 

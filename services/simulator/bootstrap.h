@@ -53,8 +53,10 @@ class Bootstrap : public std::enable_shared_from_this<Bootstrap> {
     absl::Time begin;                   // what the report counts from
   };
 
-  // INVALID_ARGUMENT: VMs without hosts, more encrypted ones than there are, or a standard provider
-  // without a KMS.
+  // INVALID_ARGUMENT: VMs without hosts, more encrypted ones than there are, a disk of broken
+  // blocks, or a standard provider without a KMS.
+  static absl::Status Check(const Options& options);
+  // As Check.
   static absl::StatusOr<std::shared_ptr<Bootstrap>> Create(Options options, Done done);
   ~Bootstrap();
 

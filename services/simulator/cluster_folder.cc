@@ -21,6 +21,26 @@ namespace {
 
 constexpr auto kNotDurable = files::Durability::kNotDurable;
 
+constexpr char kMark[] = "/.keysphere-cluster";
+constexpr size_t kMaxMarkBytes = 64;
+// What the mark says: whether the folder was made with the cluster, and whether all is to stay.
+constexpr char kMadeHere[] = "folder made";
+constexpr char kWasThere[] = "folder was there";
+constexpr char kToKeep[] = "kept";
+
+// All that a cluster makes in its folder.
+void RemoveContent(const files::FileSystem& files, const std::string& path, bool made) {
+  std::error_code error;
+  for (const char* name : {"/pki", "/state", "/tpm", "/logs", "/datastores", "/clock"}) {
+    std::filesystem::remove_all(path + name, error);
+  }
+  // While that is there, the folder is a cluster's.
+  std::filesystem::remove(path + "/cluster.json", error);
+  files.RemoveStaleTemporaries(path).IgnoreError();
+  std::filesystem::remove(path + kMark, error);
+  if (made) std::filesystem::remove(path, error);
+}
+
 // A simulated cluster ends with its machine: nothing here is synced.
 absl::Status MakeFolder(const std::string& path) {
   if (mkdir(path.c_str(), 0700) == 0 || errno == EEXIST) return absl::OkStatus();
@@ -52,6 +72,13 @@ absl::StatusOr<bool> TakeFolder(const files::FileSystem& files, const std::strin
   if (names.empty()) {
     if (chmod(path.c_str(), 0700) != 0) return files::FileSystem::ErrorOf(errno, "change", path);
     return false;
+  }
+  if (files.Exists(path + kMark).value_or(false)) {
+    return status::Error(v1::REASON_INVALID_STATE,
+                         absl::StrCat(status::Quote(path), " holds what a cluster left"))
+        .NextStep(
+            "`keysphere down --dir` of the folder removes it, unless it was to be kept: then name "
+            "another folder.");
   }
   return status::Error(v1::REASON_INVALID_STATE, absl::StrCat(status::Quote(path), " is not empty"))
       .NextStep("Name a new or empty folder; a cluster is not started from an old one's files.");
@@ -96,6 +123,13 @@ absl::StatusOr<std::unique_ptr<ClusterFolder>> ClusterFolder::Make(const files::
   KS_ASSIGN_OR_RETURN(path, Resolve(path));
   auto folder = absl::WrapUnique(
       new ClusterFolder(files, path, made, options.keep, identity::Validity::From(options.now)));
+  // First of all: without it, nobody would know whose the rest is.
+  KS_RETURN_IF_ERROR(files->WriteFileAtomically(path + kMark,
+                                                options.keep ? kToKeep
+                                                : made       ? kMadeHere
+                                                             : kWasThere,
+                                                0600, kNotDurable));
+  KS_ASSIGN_OR_RETURN(folder->mark_, files->Lock(path + kMark));
   for (const char* name : {"/pki", "/state", "/tpm", "/logs", "/datastores"}) {
     KS_RETURN_IF_ERROR(MakeFolder(path + name));
   }
@@ -111,14 +145,17 @@ ClusterFolder::ClusterFolder(const files::FileSystem* files, std::string path, b
     : files_(files), path_(std::move(path)), made_(made), keep_(keep), validity_(validity) {}
 
 ClusterFolder::~ClusterFolder() {
-  if (keep_) return;
-  std::error_code error;
-  for (const char* name : {"/pki", "/state", "/tpm", "/logs", "/datastores", "/clock"}) {
-    std::filesystem::remove_all(path_ + name, error);
-  }
-  // Last: while it is there, the folder is a cluster's.
-  std::filesystem::remove(ClusterFile(), error);
-  if (made_) std::filesystem::remove(path_, error);
+  if (!keep_) RemoveContent(*files_, path_, made_);
+}
+
+absl::StatusOr<bool> ClusterFolder::RemoveDead(const files::FileSystem* files,
+                                               const std::string& path) {
+  KS_ASSIGN_OR_RETURN(const std::string whole, Resolve(path));
+  KS_ASSIGN_OR_RETURN(const std::string mark, files->ReadFile(whole + kMark, kMaxMarkBytes));
+  KS_ASSIGN_OR_RETURN(const files::FileLock lock, files->Lock(whole + kMark));
+  if (mark == kToKeep) return true;
+  RemoveContent(*files, whole, mark == kMadeHere);
+  return false;
 }
 
 std::string ClusterFolder::Folder(absl::string_view kind, absl::string_view name) const {

@@ -26,6 +26,7 @@ inline constexpr char kDatastore[] = "ds1";
 inline constexpr char kKmipClient[] = "kmip-client";
 
 // The folder of a running cluster (0700):
+//   .keysphere-cluster    says that the rest is a cluster's; locked while its simulator runs
 //   cluster.json          what clients need to know
 //   clock                 the page of simulated time
 //   pki/                  ca.crt, ca.key, and KIND-NAME.crt and .key of each process and user
@@ -46,9 +47,13 @@ class ClusterFolder {
     absl::Time now;  // certificates serve from a day before it
   };
 
-  // INVALID_STATE: the folder is not empty.
+  // INVALID_STATE: the folder is not empty; the next step says how it becomes so where a cluster
+  // left something.
   static absl::StatusOr<std::unique_ptr<ClusterFolder>> Make(const files::FileSystem* files,
                                                              const Options& options);
+  // Removes what a cluster left whose simulator was killed, and the folder too if that made it.
+  // True: it was to be kept, and was. NOT_FOUND: there is none; VM_IN_USE: its simulator runs.
+  static absl::StatusOr<bool> RemoveDead(const files::FileSystem* files, const std::string& path);
   ~ClusterFolder();
   ClusterFolder(const ClusterFolder&) = delete;
   ClusterFolder& operator=(const ClusterFolder&) = delete;
@@ -86,6 +91,7 @@ class ClusterFolder {
   const bool made_;
   const bool keep_;
   const identity::Validity validity_;
+  files::FileLock mark_;
   std::unique_ptr<identity::Authority> authority_;
 };
 

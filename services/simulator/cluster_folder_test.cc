@@ -2,6 +2,8 @@
 
 #include <sys/stat.h>
 
+#include <filesystem>
+
 #include "common/clock/system_clock.h"
 #include "common/identity/certificate.h"
 #include "common/status/matchers.h"
@@ -62,6 +64,64 @@ TEST_F(ClusterFolderTest, KeptIsKept) {
   EXPECT_TRUE(files_.Exists(options.path + "/pki/ca.crt").value());
   // And nobody starts a cluster over it.
   EXPECT_THAT(ClusterFolder::Make(&files_, options), HasReason(v1::REASON_INVALID_STATE));
+}
+
+// What a killed simulator leaves: all but its lock.
+class DeadClusterTest : public ClusterFolderTest {
+ protected:
+  // A copy, as the folder itself is removed with its object.
+  std::string Left(const std::string& name, bool keep = false) {
+    auto options = Options(name + "-alive");
+    options.keep = keep;
+    auto folder = ClusterFolder::Make(&files_, options);
+    EXPECT_THAT(folder, IsOk());
+    EXPECT_THAT((*folder)->WriteClusterFile(sim::v1::SimulatedCluster()), IsOk());
+    (*folder)->TpmFolder("esx-1");
+    const std::string left = ::testing::TempDir() + "/" + name;
+    std::filesystem::copy((*folder)->path(), left, std::filesystem::copy_options::recursive);
+    return left;
+  }
+};
+
+TEST_F(DeadClusterTest, WhatWasMadeGoesAndNothingElse) {
+  const std::string left = Left("killed");
+  ASSERT_THAT(files_.WriteFileAtomically(left + "/notes.txt", "mine", 0600), IsOk());
+  EXPECT_THAT(ClusterFolder::Make(&files_, Options("killed")), HasReason(v1::REASON_INVALID_STATE));
+  const auto kept = ClusterFolder::RemoveDead(&files_, left);
+  ASSERT_THAT(kept, IsOk());
+  EXPECT_FALSE(*kept);
+  EXPECT_THAT(files_.List(left).value(), ElementsAre("notes.txt"));
+  // A second time there is nothing.
+  EXPECT_THAT(ClusterFolder::RemoveDead(&files_, left), HasReason(v1::REASON_NOT_FOUND));
+}
+
+TEST_F(DeadClusterTest, AFolderThatWasMadeGoesToo) {
+  const std::string left = Left("killed-whole");
+  ASSERT_THAT(ClusterFolder::RemoveDead(&files_, left), IsOk());
+  EXPECT_FALSE(files_.Exists(left).value());
+}
+
+TEST_F(DeadClusterTest, AFolderOfOthersIsLeftAlone) {
+  const std::string other = ::testing::TempDir() + "/others";
+  ASSERT_THAT(files_.MakeFolders(other + "/state"), IsOk());
+  EXPECT_THAT(ClusterFolder::RemoveDead(&files_, other), HasReason(v1::REASON_NOT_FOUND));
+  EXPECT_TRUE(files_.Exists(other + "/state").value());
+}
+
+TEST_F(DeadClusterTest, WhatIsToBeKeptStays) {
+  const std::string left = Left("killed-kept", /*keep=*/true);
+  const auto kept = ClusterFolder::RemoveDead(&files_, left);
+  ASSERT_THAT(kept, IsOk());
+  EXPECT_TRUE(*kept);
+  EXPECT_TRUE(files_.Exists(left + "/pki/ca.crt").value());
+}
+
+TEST_F(DeadClusterTest, OneThatRunsIsNotDead) {
+  const auto folder = ClusterFolder::Make(&files_, Options("runs"));
+  ASSERT_THAT(folder, IsOk());
+  EXPECT_THAT(ClusterFolder::RemoveDead(&files_, (*folder)->path()),
+              HasReason(v1::REASON_VM_IN_USE));
+  EXPECT_TRUE(files_.Exists((*folder)->path() + "/pki/ca.crt").value());
 }
 
 TEST_F(ClusterFolderTest, WithoutAPathThereIsATemporaryOne) {

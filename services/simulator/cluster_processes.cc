@@ -96,6 +96,9 @@ absl::StatusOr<std::string> Cluster::AddHost(const HostPlan& plan) {
   if (plan.tpm) {
     flags.insert(flags.end(), {"--tpm-dir", options_.folder->TpmFolder(name)});
   }
+  if (!plan.boot_key_wait.empty()) {
+    flags.insert(flags.end(), {"--boot-key-wait", plan.boot_key_wait});
+  }
   if (!plan.version.empty()) flags.insert(flags.end(), {"--version", plan.version});
   KS_RETURN_IF_ERROR(AddProcess(std::move(shown), flags));
   return name;

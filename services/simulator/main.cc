@@ -58,10 +58,14 @@ class Program {
   explicit Program(Flags flags) : flags_(std::move(flags)) {}
   ~Program();
 
-  // Starts all and waits for the end. OK: it was asked to end.
+  // INVALID_ARGUMENT: the flags do not fit each other. Nothing has been made.
+  absl::Status Check();
+  // After Check: starts all and waits for the end. OK: it was asked to end.
   absl::Status Run();
 
  private:
+  // What the flags say, without who and when.
+  Bootstrap::Options BootstrapOptions() const;
   absl::Status MakeFolder();
   absl::Status MakeCluster();
   absl::Status Serve();
@@ -123,6 +127,21 @@ void Program::StopOrderly() {
   while (!ended) changed.Wait(&mutex_);
 }
 
+absl::Status Program::Check() {
+  KS_ASSIGN_OR_RETURN(topology_, MakeTopology(flags_.topology));
+  return Bootstrap::Check(BootstrapOptions());
+}
+
+Bootstrap::Options Program::BootstrapOptions() const {
+  Bootstrap::Options options;
+  options.topology = topology_;
+  options.vms = flags_.vms;
+  options.encrypted = flags_.encrypted;
+  options.standard = flags_.encrypted_by == "standard";
+  options.disk_bytes = flags_.disk_bytes;
+  return options;
+}
+
 absl::Status Program::Run() {
   KS_RETURN_IF_ERROR(MakeFolder());
   KS_RETURN_IF_ERROR(MakeCluster());
@@ -143,7 +162,6 @@ void Program::End(const absl::Status& status) {
 }
 
 absl::Status Program::MakeFolder() {
-  KS_ASSIGN_OR_RETURN(topology_, MakeTopology(flags_.topology));
   KS_ASSIGN_OR_RETURN(addresses_, AddressBlock::Take(&files_, "/tmp", 1 + getpid() % 254));
   ClusterFolder::Options options;
   options.path = flags_.dir;
@@ -214,6 +232,7 @@ absl::Status Program::Serve() {
   deps.kms = kms_link_.get();
   deps.time_executor = time_executor_.get();
   deps.host_version = flags_.topology.host_version;
+  deps.host_boot_key_wait = flags_.topology.boot_key_wait;
   deps.orderly_end = flags_.keep;
   deps.on_shutdown = [this] { End(absl::OkStatus()); };
   simulator_ = std::make_unique<Simulator>(std::move(deps));
@@ -234,17 +253,12 @@ absl::Status Program::Serve() {
 }
 
 absl::Status Program::Fill() {
-  Bootstrap::Options options;
+  Bootstrap::Options options = BootstrapOptions();
   options.clock = &clock_;
   KS_ASSIGN_OR_RETURN(options.user, identity::Credentials::Load(user_files_));
-  options.topology = topology_;
-  options.vms = flags_.vms;
-  options.encrypted = flags_.encrypted;
-  options.standard = flags_.encrypted_by == "standard";
   if (options.standard && !topology_.kms.empty()) {
     KS_ASSIGN_OR_RETURN(options.kmip_client, identity::Credentials::Load(kmip_files_));
   }
-  options.disk_bytes = flags_.disk_bytes;
   options.begin = begin_;
   KS_ASSIGN_OR_RETURN(
       bootstrap_,
@@ -301,6 +315,9 @@ void AddFlags(CLI::App* app, Flags* flags) {
       ->capture_default_str();
   app->add_option("--host-version", flags->topology.host_version, "ESXi's version")
       ->capture_default_str();
+  app->add_option("--boot-key-wait", flags->topology.boot_key_wait,
+                  "how long a booted host waits for a controller before it judges the VMs whose "
+                  "keys it lacks, as 90s (default: 60s)");
   app->add_option("--vms", flags->vms, "VMs to make, over all hosts")->capture_default_str();
   app->add_option("--encrypted", flags->encrypted,
                   "the first of the VMs are encrypted, by a provider made for them")
@@ -343,8 +360,11 @@ int main(int argc, char** argv) {
   init.simulation = true;
   keysphere::rpc::InitGrpc(init);
 
-  const absl::Status status = keysphere::simulator::Program(std::move(flags)).Run();
+  keysphere::simulator::Program program(std::move(flags));
+  absl::Status status = program.Check();
+  const bool understood = status.ok();
+  if (understood) status = program.Run();
   if (status.ok()) return 0;
   std::fprintf(stderr, "keysphere-simulator: %s\n", keysphere::status::ToString(status).c_str());
-  return 1;
+  return understood ? 1 : 2;
 }

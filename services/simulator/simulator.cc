@@ -82,6 +82,7 @@ void Simulator::AddHostProcess(const rpc::CallInfo&, const sim::v1::AddHostProce
   HostPlan plan;
   plan.name = request.name();
   plan.tpm = request.tpm();
+  plan.boot_key_wait = deps_.host_boot_key_wait;
   plan.version = request.version().empty() ? deps_.host_version : request.version();
   const absl::StatusOr<std::string> name = deps_.cluster->AddHost(plan);
   if (!name.ok()) {

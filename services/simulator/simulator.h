@@ -46,6 +46,7 @@ class Simulator {
     KmsLink* kms = nullptr;                       // null: there is no KMS
     executor::Executor* time_executor = nullptr;  // moves time there, which blocks
     std::string host_version;                     // of hosts added without one
+    std::string host_boot_key_wait;               // of all hosts; empty: their default
     bool orderly_end = false;                     // a shutdown lets the processes end themselves
     std::function<void()> on_shutdown;            // all processes have ended
   };

@@ -6,6 +6,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "absl/time/time.h"
 #include "common/files/names.h"
 #include "common/status/status.h"
 
@@ -71,6 +72,14 @@ std::string HostName(int index) { return absl::StrCat("esx-", index + 1); }
 std::string KmsName(int index) { return absl::StrCat("kms-", index + 1); }
 
 absl::StatusOr<Topology> MakeTopology(const TopologyRequest& request) {
+  absl::Duration wait;
+  if (!request.boot_key_wait.empty() &&
+      (!absl::ParseDuration(request.boot_key_wait, &wait) || wait < absl::ZeroDuration() ||
+       wait == absl::InfiniteDuration())) {
+    return status::Error(
+        v1::REASON_INVALID_ARGUMENT,
+        absl::StrCat("boot-key-wait: a time as 90s, not ", status::Quote(request.boot_key_wait)));
+  }
   KS_ASSIGN_OR_RETURN(const std::vector<Spread> spreads, SpreadOf(request));
   KS_RETURN_IF_ERROR(CheckRange("controllers", spreads.size(), 1, kMaxControllers));
   Topology topology;
@@ -82,6 +91,7 @@ absl::StatusOr<Topology> MakeTopology(const TopologyRequest& request) {
       host.controller = spread.controller;
       host.tpm = static_cast<int>(topology.hosts.size()) < request.tpm;
       host.version = request.host_version;
+      host.boot_key_wait = request.boot_key_wait;
       topology.hosts.push_back(std::move(host));
     }
     KS_RETURN_IF_ERROR(CheckRange("hosts", topology.hosts.size(), 0, kMaxHosts));

@@ -19,8 +19,9 @@ inline constexpr int kMaxKmsNodes = 16;
 struct HostPlan {
   std::string name;
   std::string controller;
-  bool tpm = false;     // a TPM 2.0; else none
-  std::string version;  // ESXi's, "8.0.3"
+  bool tpm = false;           // a TPM 2.0; else none
+  std::string version;        // ESXi's, "8.0.3"
+  std::string boot_key_wait;  // as the host's flag; empty: its default (S149)
 };
 
 // The processes of a new cluster. A plain value.
@@ -38,6 +39,7 @@ struct TopologyRequest {
   std::string spread;                  // "vcenter-a=3,vcenter-b=1"; counts instead of the above
   std::string host_version = "8.0.3";  // of all hosts
   int kms = 0;                         // nodes of the key server
+  std::string boot_key_wait;           // of all hosts, as "90s"; empty: their default
 };
 
 // Controllers vcenter-a, vcenter-b, …; hosts esx-1, esx-2, …; KMS nodes kms-1, …. INVALID_ARGUMENT

@@ -1,6 +1,8 @@
 // The CLI against servers that no simulator started: it is told whom it asks and who it is.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "common/status/matchers.h"
 #include "tests/clients/command.h"
@@ -72,6 +74,38 @@ TEST_F(CliTest, S3_TheNameThatIsDialledIsTheCallersToSay) {
   result = Cli("admin",
                {"--authority", controller_.fqdn(), "provider", "export", "nkp", "--file", bundle});
   EXPECT_EQ(result.code, 0) << result.out;
+}
+
+// A bundle's file is made beside its name and renamed: a device would be replaced by it.
+TEST_F(CliTest, S2_AnExportToWhatIsNoFileIsRefusedBeforeItCountsAsABackup) {
+  ASSERT_EQ(Cli("admin", {"provider", "create", "nkp"}).code, 0);
+  const std::string pipe = lab_.root() + "/pipe";
+  const std::string link = lab_.root() + "/link";
+  ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
+  ASSERT_EQ(symlink("/dev/full", link.c_str()), 0);
+  const std::string missing = lab_.root() + "/no-such-folder/nkp.p12";
+  for (const std::string& target : {pipe, link, lab_.root(), missing}) {
+    const CommandResult result = Cli("admin", {"--authority", controller_.fqdn(), "provider",
+                                               "export", "nkp", "--file", target});
+    EXPECT_EQ(result.code, 1) << result.out;
+    EXPECT_THAT(result.out, HasSubstr(target == missing ? "NOT_FOUND" : "no regular file"));
+  }
+  struct stat info {};
+  ASSERT_EQ(lstat(pipe.c_str(), &info), 0);
+  EXPECT_TRUE(S_ISFIFO(info.st_mode));
+  ASSERT_EQ(lstat(link.c_str(), &info), 0);
+  EXPECT_TRUE(S_ISLNK(info.st_mode));
+  EXPECT_THAT(Cli("admin", {"-o", "json", "provider", "show", "nkp"}).out,
+              HasSubstr("\"hasBackup\": false"));
+}
+
+TEST_F(CliTest, WhatDoesNotExistIsNotWaitedFor) {
+  CommandResult result = Cli("admin", {"wait", "vm", "nosuch", "--power", "on"});
+  EXPECT_EQ(result.code, 1);
+  EXPECT_THAT(result.out, HasSubstr("NOT_FOUND"));
+  result = Cli("admin", {"wait", "host", "nosuch", "--booted"});
+  EXPECT_EQ(result.code, 1);
+  EXPECT_THAT(result.out, HasSubstr("NOT_FOUND"));
 }
 
 TEST_F(CliTest, S163_AnotherPeerThanTheOneMeantIsRefused) {

@@ -186,6 +186,15 @@ TEST(AppTest, UsageMistakesEndWithTwo) {
       {"completion", "tcsh"},
       {"pki", "issue", "robot", "r2", "--ca", "/nowhere"},
       {"up", "--hosts", "many"},
+      {"up", "--hosts", "-1"},
+      {"up", "--hosts", "2501"},
+      {"up", "--controllers", "0"},
+      {"up", "--vms", "-1"},
+      {"up", "--kms", "17"},
+      {"up", "--disk-size", "big"},
+      {"up", "--boot-key-wait", "soon"},
+      {"event", "list", "-n", "-1"},
+      {"vm", "list", "--peer", "junk", "--server", "127.0.0.1:1"},
   };
   for (const std::vector<std::string>& arguments : mistakes) {
     std::string line;
@@ -195,6 +204,20 @@ TEST(AppTest, UsageMistakesEndWithTwo) {
     EXPECT_THAT(result.err, Not(IsEmpty())) << line;
     EXPECT_THAT(result.out, IsEmpty()) << line;
   }
+}
+
+TEST(AppTest, AnUnknownCommandIsNamed) {
+  EXPECT_THAT(RunCli({"frobnicate"}).err, HasSubstr("keysphere has no command \"frobnicate\""));
+  EXPECT_THAT(RunCli({"-o", "json", "vm", "frob", "web-1"}).err,
+              HasSubstr("keysphere vm has no command \"frob\""));
+  EXPECT_THAT(RunCli({"vm", "--frob"}).err, HasSubstr("unknown option --frob"));
+  EXPECT_THAT(RunCli({"vm"}).err, HasSubstr("A subcommand is required"));
+  EXPECT_THAT(RunCli({"vm", "show"}).err, HasSubstr("VM is required"));
+}
+
+TEST(AppTest, ARangeIsToldWithTheMistake) {
+  EXPECT_THAT(RunCli({"up", "--hosts", "-1"}).err, HasSubstr("0 to 2500, not -1"));
+  EXPECT_THAT(RunCli({"event", "list", "-n", "-1"}).err, HasSubstr("at least 0, not -1"));
 }
 
 TEST(AppTest, WithoutAClusterTheReasonIsPrinted) {
@@ -255,6 +278,40 @@ TEST(AppTest, UnknownServersHostsAndUsersAreNotFound) {
   const Result user = RunCli({"vm", "list", "--dir", dir, "--user", "../mallory"});
   EXPECT_EQ(user.code, kRefused);
   EXPECT_THAT(user.err, HasSubstr("has no certificate"));
+}
+
+// --peer means a server elsewhere; what acts on a cluster would act on this one here.
+TEST(AppTest, PeerIsAMistakeWhereAClusterIsMeant) {
+  const std::string dir = FolderOfADeadCluster();
+  const std::vector<std::vector<std::string>> commands = {
+      {"host", "kill", "esx-1"},
+      {"host", "status", "vcenter-a"},
+      {"down"},
+      {"up"},
+      {"status"},
+      {"clock", "advance", "1m"},
+      {"kms", "heal", "kms-1"},
+      {"process", "kill", "esx-1"},
+      {"link", "cut", "a", "b"},
+      {"user", "issue", "alice"},
+  };
+  for (std::vector<std::string> command : commands) {
+    const std::string what = absl::StrCat(command[0], " ", command.size() > 1 ? command[1] : "");
+    command.insert(command.end(), {"--dir", dir, "--server", "127.0.0.1:1", "--peer",
+                                   "spiffe://lab.example/controller/vcenter-b"});
+    const Result result = RunCli(command);
+    EXPECT_EQ(result.code, kUsage) << what << "\n" << result.err;
+    EXPECT_THAT(result.err, HasSubstr("--peer is for a server outside a cluster")) << what;
+  }
+}
+
+TEST(AppTest, S2_AnEmptyPasswordIsNoPasswordToExportWith) {
+  const std::string dir = FolderOfADeadCluster();
+  WriteFile(dir + "/password", "\n");
+  const Result result = RunCli({"provider", "export", "nkp-a", "--file", dir + "/nkp-a.p12",
+                                "--password-file", dir + "/password", "--dir", dir});
+  EXPECT_EQ(result.code, kUsage);
+  EXPECT_THAT(result.err, HasSubstr("is empty"));
 }
 
 TEST(AppTest, DownOfAClusterThatIsGoneIsDone) {

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/cord.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 
 namespace keysphere::cli {
@@ -51,6 +52,22 @@ std::vector<std::string> ChoicesOf(const CLI::Option& option) {
     begin = end + 1;
   }
   return choices;
+}
+
+// Where the words named no command: what is wrong with the first that was not understood; "" if
+// that is not what is wrong.
+std::string UnknownCommand(const CLI::App& root) {
+  const CLI::App* app = &root;
+  while (!app->get_subcommands().empty()) app = app->get_subcommands().front();
+  const std::vector<std::string> rest = root.remaining(/*recurse=*/true);
+  const bool wants_command = !app->get_subcommands([](const CLI::App*) { return true; }).empty();
+  if (!wants_command || rest.empty()) return "";
+  for (const std::string& word : rest) {
+    if (!word.empty() && word[0] == '-') continue;
+    return absl::StrCat(root.get_name(), FullName(*app).empty() ? "" : " ", FullName(*app),
+                        " has no command \"", word, "\"");
+  }
+  return absl::StrCat("unknown option ", rest[0]);
 }
 
 void DescribeInto(const CLI::App& app, std::vector<CommandInfo>* all) {
@@ -126,8 +143,17 @@ void Command::Choice(std::string* target, const std::string& name,
 }
 
 void Command::Option(int64_t* target, const std::string& name, const std::string& value,
-                     const std::string& help) {
-  app_->add_option(name, *target, help)->option_text(value);
+                     const std::string& help, int64_t least, int64_t most) {
+  const auto range = [least, most](const std::string& text) -> std::string {
+    int64_t count = 0;
+    // What is no number at all is told by the conversion.
+    if (!absl::SimpleAtoi(text, &count) || (count >= least && count <= most)) return "";
+    if (most == std::numeric_limits<int64_t>::max()) {
+      return absl::StrCat("at least ", least, ", not ", count);
+    }
+    return absl::StrCat(least, " to ", most, ", not ", count);
+  };
+  app_->add_option(name, *target, help)->check(range)->option_text(value);
 }
 
 void Command::Option(std::vector<std::string>* target, const std::string& name,
@@ -182,6 +208,14 @@ CommandLine::Parsed CommandLine::Parse(const std::vector<std::string>& arguments
   try {
     app_->parse(std::move(reversed));
     parsed.action = std::move(chosen_);
+  } catch (const CLI::RequiredError& error) {
+    const std::string unknown = UnknownCommand(*app_);
+    parsed.exit_code = 2;
+    if (unknown.empty()) {
+      app_->exit(error, out, err);
+    } else {
+      err << unknown << "\nRun with --help for more information.\n";
+    }
   } catch (const CLI::ParseError& error) {
     parsed.exit_code = app_->exit(error, out, err) == 0 ? 0 : 2;
   }

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <initializer_list>
+#include <limits>
 #include <memory>
 #include <ostream>
 #include <string>
@@ -48,8 +49,10 @@ class Command {
                 const std::string& help);
   void Choice(std::string* target, const std::string& name, const std::vector<std::string>& choices,
               const std::string& help);
+  // A count from `least` to `most`.
   void Option(int64_t* target, const std::string& name, const std::string& value,
-              const std::string& help);
+              const std::string& help, int64_t least = 0,
+              int64_t most = std::numeric_limits<int64_t>::max());
   void Option(std::vector<std::string>* target, const std::string& name, const std::string& value,
               const std::string& help);
   void Flag(bool* target, const std::string& name, const std::string& help);

@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/status/status.h"
 #include "keysphere/v1/events.grpc.pb.h"
+#include "keysphere/v1/inventory.grpc.pb.h"
 #include "tools/keysphere/commands.h"
 #include "tools/keysphere/session.h"
 
@@ -68,7 +69,7 @@ void AddEventWatch(Command* group) {
   Command command = group->Sub("watch", "Print events as they come, until Ctrl-C",
                                "event watch --type com.vmware.vc.vm.Crypto");
   command.Option(&args->after, "--after", "REVISION",
-                 "those with a greater revision first (0: all kept; default: only new ones)");
+                 "those with a greater revision first (0: all kept; default: only new ones)", -1);
   command.Option(&args->count, "-n,--count", "N", "end after N events");
   command.Option(&args->object, "--object", "KIND/NAME", "of this object, as vm/web-1");
   command.Option(&args->types, "--type", "PREFIX", "of types that begin so");
@@ -144,8 +145,36 @@ void AddAlarms(Command* root) {
   }
 }
 
-absl::Status Wait(Session* session, const v1::WaitForRequest& request) {
+// Who waits for something that nobody knows has mistyped its name.
+absl::Status CheckVm(Session* session, const Session::ChannelPtr& channel,
+                     const v1::WaitForRequest::VmState& wanted) {
+  v1::GetVmRequest request;
+  request.set_vm(wanted.vm());
+  request.set_host(wanted.host());
+  const absl::Status found =
+      session
+          ->AskAt<v1::VirtualMachines>(channel, &v1::VirtualMachines::Stub::async::GetVm, request)
+          .status();
+  // A host that does not answer may tell of it later.
+  return status::ReasonOf(found) == v1::REASON_NOT_FOUND ? found : absl::OkStatus();
+}
+
+absl::Status CheckHost(Session* session, const Session::ChannelPtr& channel,
+                       const v1::WaitForRequest::HostState& wanted) {
+  v1::GetHostRequest request;
+  request.set_name(wanted.host());
+  const absl::Status found =
+      session->AskAt<v1::Hosts>(channel, &v1::Hosts::Stub::async::GetHost, request).status();
+  return status::ReasonOf(found) == v1::REASON_NOT_FOUND ? found : absl::OkStatus();
+}
+
+// `appear`: what is not there yet is waited for, too.
+absl::Status Wait(Session* session, const v1::WaitForRequest& request, bool appear) {
   KS_ASSIGN_OR_RETURN(const Session::ChannelPtr channel, session->Controller());
+  if (!appear && request.has_vm()) KS_RETURN_IF_ERROR(CheckVm(session, channel, request.vm()));
+  if (!appear && request.has_host()) {
+    KS_RETURN_IF_ERROR(CheckHost(session, channel, request.host()));
+  }
   const bool draw = session->environment().terminal && !session->json();
   v1::WaitForResponse last;
   const absl::Status ended = session->ReadStream<Events>(
@@ -177,6 +206,7 @@ void AddWait(Command* root) {
   {
     struct Args {
       std::string vm, host, power, lock;
+      bool appear = false;
     };
     auto args = std::make_shared<Args>();
     Command command = group.Sub("vm", "Wait for a VM", "wait vm web-1 --power off --lock locked");
@@ -184,6 +214,7 @@ void AddWait(Command* root) {
     command.Option(&args->host, "--host", "HOST", "where two hosts have a VM of the name");
     command.Choice(&args->power, "--power", {"on", "off"}, "its power state");
     command.Choice(&args->lock, "--lock", {"locked", "unlocked"}, "its lock state");
+    command.Flag(&args->appear, "--appear", "also while there is no such VM yet");
     command.Run([args](Session* session) -> absl::Status {
       if (args->power.empty() && args->lock.empty()) {
         return UsageError("say what for: --power, --lock");
@@ -195,13 +226,14 @@ void AddWait(Command* root) {
           Parsed<v1::PowerState>(&v1::PowerState_Parse, "POWER_STATE_", args->power));
       request.mutable_vm()->set_lock_state(
           Parsed<v1::LockState>(&v1::LockState_Parse, "LOCK_STATE_", args->lock));
-      return Wait(session, request);
+      return Wait(session, request, args->appear);
     });
   }
   {
     struct Args {
       std::string host, connection, crypto;
       bool booted = false;
+      bool appear = false;
     };
     auto args = std::make_shared<Args>();
     Command command =
@@ -212,6 +244,7 @@ void AddWait(Command* root) {
     command.Choice(&args->crypto, "--crypto",
                    {"incapable", "prepared", "safe", "pending-incapable"}, "its encryption mode");
     command.Flag(&args->booted, "--booted", "its boot is complete");
+    command.Flag(&args->appear, "--appear", "also while there is no such host yet");
     command.Run([args](Session* session) -> absl::Status {
       if (args->connection.empty() && args->crypto.empty() && !args->booted) {
         return UsageError("say what for: --connection, --crypto, --booted");
@@ -223,7 +256,7 @@ void AddWait(Command* root) {
       request.mutable_host()->set_crypto_state(
           Parsed<v1::CryptoState>(&v1::CryptoState_Parse, "CRYPTO_STATE_", args->crypto));
       request.mutable_host()->set_boot_complete(args->booted);
-      return Wait(session, request);
+      return Wait(session, request, args->appear);
     });
   }
   {
@@ -242,7 +275,7 @@ void AddWait(Command* root) {
       request.mutable_alarm()->set_name(args->name);
       request.mutable_alarm()->set_object(args->object);
       request.mutable_alarm()->set_absent(args->absent);
-      return Wait(session, request);
+      return Wait(session, request, true);
     });
   }
 }

@@ -93,6 +93,13 @@ class Stream {
     return data;
   }
 
+  // How much is left to read of a regular file; -1: of a pipe nobody knows.
+  int64_t Left() const {
+    struct stat info {};
+    if (fstat(fd_, &info) != 0 || !S_ISREG(info.st_mode)) return -1;
+    return std::max<int64_t>(0, info.st_size - lseek(fd_, 0, SEEK_CUR));
+  }
+
  private:
   Stream(int fd, std::string path) : fd_(fd), path_(std::move(path)) {}
   int fd_;
@@ -151,6 +158,23 @@ absl::Status ReadDisk(Session* session, const Args& args) {
   return absl::OkStatus();
 }
 
+// So that nothing is written of what does not fit.
+absl::Status CheckFits(Session* session, const Session::ChannelPtr& channel, const Args& args,
+                       int64_t offset, int64_t bytes) {
+  host::v1::ReadGuestDiskRequest request;
+  request.set_vm(args.vm);
+  request.set_disk(args.disk);
+  KS_ASSIGN_OR_RETURN(const host::v1::ReadGuestDiskResponse response,
+                      session->AskAt<HostVms>(channel, &Stub::async::ReadGuestDisk, request));
+  const int64_t capacity = response.capacity_bytes();
+  if (offset <= capacity && bytes <= capacity - offset) return absl::OkStatus();
+  return status::Error(v1::REASON_INVALID_ARGUMENT,
+                       absl::StrCat("the disk has ", capacity, " bytes: ", bytes,
+                                    " bytes from offset ", offset, " do not fit"))
+      .Object("vm", args.vm)
+      .NextStep("Nothing was written. Say --offset and --length that fit.");
+}
+
 absl::Status WriteDisk(Session* session, const Args& args) {
   KS_ASSIGN_OR_RETURN(int64_t offset, ParseBytes(args.offset));
   int64_t rest = -1;
@@ -159,9 +183,9 @@ absl::Status WriteDisk(Session* session, const Args& args) {
   }
   KS_ASSIGN_OR_RETURN(const Session::ChannelPtr channel, HostOf(session, args));
   KS_ASSIGN_OR_RETURN(const Stream file, Stream::Open(args.file, O_RDONLY, STDIN_FILENO));
-  int64_t total = 0;
-  struct stat info {};
-  if (stat(args.file.c_str(), &info) == 0) total = info.st_size;
+  int64_t total = file.Left();
+  if (total < 0 || (rest >= 0 && rest < total)) total = rest;
+  KS_RETURN_IF_ERROR(CheckFits(session, channel, args, offset, std::max<int64_t>(total, 0)));
   Progress progress(session, absl::StrCat("write ", args.vm));
   const int64_t begin = offset;
   KS_ASSIGN_OR_RETURN(std::string data,

@@ -8,6 +8,8 @@
 #include "absl/strings/str_cat.h"
 #include "common/files/file_system.h"
 #include "common/status/status.h"
+#include "services/simulator/cluster_folder.h"
+#include "services/simulator/topology.h"
 #include "tools/keysphere/commands.h"
 #include "tools/keysphere/registry.h"
 #include "tools/keysphere/simulator_calls.h"
@@ -48,6 +50,7 @@ struct UpArgs {
   std::string disk_size;
   std::string host_version;
   std::string topology;
+  std::string boot_key_wait;
   bool simulated_time = false;
   bool keep = false;
   bool detach = false;
@@ -74,6 +77,10 @@ absl::StatusOr<std::vector<std::string>> SimulatorCommand(const UpArgs& args,
   add_text("--encrypted-by", args.encrypted_by);
   add_text("--topology", args.topology);
   add_text("--host-version", args.host_version);
+  if (!args.boot_key_wait.empty()) {
+    KS_ASSIGN_OR_RETURN(const absl::Duration wait, ParseDuration(args.boot_key_wait));
+    add_text("--boot-key-wait", absl::FormatDuration(wait));
+  }
   if (!args.disk_size.empty()) {
     KS_ASSIGN_OR_RETURN(const int64_t bytes, ParseBytes(args.disk_size));
     add_count("--disk-size", bytes);
@@ -84,6 +91,7 @@ absl::StatusOr<std::vector<std::string>> SimulatorCommand(const UpArgs& args,
 }
 
 absl::Status Up(Session* session, const UpArgs& args) {
+  KS_RETURN_IF_ERROR(session->RefusePeer());
   std::string dir = session->globals().dir;
   if (dir.empty()) dir = session->environment().variable("KEYSPHERE_DIR");
   KS_ASSIGN_OR_RETURN(const std::vector<std::string> command, SimulatorCommand(args, dir));
@@ -116,18 +124,53 @@ absl::Status Up(Session* session, const UpArgs& args) {
   return ended;
 }
 
-// Whether the process is a simulator: the pid in an old cluster.json may be another's by now.
-bool IsSimulator(pid_t pid) {
+// Whether the process runs a program of ours, e.g. "keysphere-simulator": the pid in an old
+// cluster.json may be another's by now.
+bool IsOurs(pid_t pid, const std::string& program = "keysphere-") {
   const absl::StatusOr<std::string> name =
       files::FileSystem().ReadFile(absl::StrCat("/proc/", pid, "/cmdline"), 1 << 20);
-  return name.ok() && absl::StrContains(*name, "keysphere-simulator");
+  return name.ok() && absl::StrContains(*name, program);
+}
+
+// The other processes of a cluster die with their simulator: in a moment, if it was killed.
+absl::Status WaitForProcesses(const sim::v1::SimulatedCluster& cluster) {
+  for (const sim::v1::SimulatedProcess& process : cluster.processes()) {
+    if (process.pid() <= 0 || !IsOurs(process.pid())) continue;
+    if (ProcessEnd(process.pid()).Wait(kEndTimeout)) continue;
+    return status::Error(v1::REASON_DEADLINE_EXCEEDED,
+                         absl::StrCat(process.name(), " (pid ", process.pid(), ") does not end"))
+        .Object("process", process.name());
+  }
+  return absl::OkStatus();
+}
+
+// What a simulator that was killed left.
+absl::Status RemoveLeftovers(Session* session, const sim::v1::SimulatedCluster& cluster) {
+  KS_RETURN_IF_ERROR(WaitForProcesses(cluster));
+  const files::FileSystem disk;
+  const absl::StatusOr<bool> kept = simulator::ClusterFolder::RemoveDead(&disk, cluster.dir());
+  // Without the mark nobody knows whose the rest is.
+  if (status::ReasonOf(kept.status()) == v1::REASON_NOT_FOUND) return absl::OkStatus();
+  KS_RETURN_IF_ERROR(kept.status());
+  if (*kept) session->err() << "its files stay in " << cluster.dir() << ": it was to keep them\n";
+  return absl::OkStatus();
 }
 
 absl::Status Down(Session* session) {
-  KS_ASSIGN_OR_RETURN(const sim::v1::SimulatedCluster* cluster, session->Cluster());
+  const absl::StatusOr<const sim::v1::SimulatedCluster*> found = session->Cluster();
+  if (status::ReasonOf(found.status()) == v1::REASON_NOT_FOUND) {
+    // One that was killed before it had told what it is.
+    KS_ASSIGN_OR_RETURN(const std::string dir, session->ClusterDir());
+    const files::FileSystem disk;
+    if (!simulator::ClusterFolder::RemoveDead(&disk, dir).ok()) return found.status();
+    session->out() << "the cluster in " << dir << " has ended\n";
+    return absl::OkStatus();
+  }
+  KS_RETURN_IF_ERROR(found.status());
+  const sim::v1::SimulatedCluster* const cluster = *found;
   const pid_t pid = cluster->pid();
   const ProcessEnd process(pid);
-  if (IsSimulator(pid)) {
+  if (IsOurs(pid, "keysphere-simulator")) {
     const absl::Status asked =
         AskSimulator(session, &Stub::async::Shutdown, sim::v1::ShutdownRequest()).status();
     if (!asked.ok()) process.Terminate();
@@ -136,6 +179,8 @@ absl::Status Down(Session* session) {
                            absl::StrCat("the simulator (pid ", pid, ") does not end"))
           .NextStep("Its log is in the cluster's folder, logs/simulator.log.");
     }
+  } else {
+    KS_RETURN_IF_ERROR(RemoveLeftovers(session, *cluster));
   }
   Registry::ForUser(session->environment().variable).Forget(pid);
   return session->Show(sim::v1::ShutdownResponse(), [&](const sim::v1::ShutdownResponse&) {
@@ -171,18 +216,24 @@ void AddLifeCommands(Command* root) {
   Command up =
       root->Sub("up", "Start a cluster: controllers, hosts and KMS nodes, each its own process",
                 "up --hosts 4 --tpm 2 --vms 8 --encrypted 4 --simulated-time --detach");
-  up.Option(&args->controllers, "--controllers", "N", "vcenter-a, vcenter-b, … (default: 1)");
-  up.Option(&args->hosts, "--hosts", "N", "hosts of the first: esx-1, esx-2, …");
+  up.Option(&args->controllers, "--controllers", "N", "vcenter-a, vcenter-b, … (default: 1)", 1,
+            simulator::kMaxControllers);
+  up.Option(&args->hosts, "--hosts", "N", "hosts of the first: esx-1, esx-2, …", 0,
+            simulator::kMaxHosts);
   up.Option(&args->topology, "--topology", "SPREAD",
             "hosts of each instead, as vcenter-a=3,vcenter-b=1");
   up.Option(&args->tpm, "--tpm", "N", "the first N hosts have a TPM 2.0 (default: none)");
   up.Option(&args->vms, "--vms", "N", "VMs, over all hosts (default: none)");
   up.Option(&args->encrypted, "--encrypted", "N", "the first N VMs are encrypted");
-  up.Option(&args->kms, "--kms", "N", "nodes of a key server: kms-1, … (default: none)");
+  up.Option(&args->kms, "--kms", "N", "nodes of a key server: kms-1, … (default: none)", 0,
+            simulator::kMaxKmsNodes);
   up.Choice(&args->encrypted_by, "--encrypted-by", {"native", "standard"},
             "by which kind of provider; standard: skp-1, over all KMS nodes (default: native)");
   up.Option(&args->disk_size, "--disk-size", "BYTES", "of each VM's disk, as 1M");
   up.Option(&args->host_version, "--host-version", "V", "ESXi's version, as 8.0.3");
+  up.Option(&args->boot_key_wait, "--boot-key-wait", "DURATION",
+            "how long a booted host waits for a controller before it judges the VMs whose keys it "
+            "lacks (default: 60s)");
   up.Flag(&args->simulated_time, "--simulated-time", "time stands still until advanced");
   up.Flag(&args->keep, "--keep", "leave the folder with its logs and files behind");
   up.Flag(&args->detach, "--detach", "return when it is ready; else it ends with Ctrl-C");

@@ -254,6 +254,23 @@ absl::StatusOr<v1::KeyProvider> WaitUntilBackedUp(Session* session,
       .NextStep("Export it again.");
 }
 
+// The bundle's file is renamed to its name: nothing but a file may go by that, no device, pipe or
+// link. Told before the vCenter takes the provider for backed up.
+absl::Status CheckTarget(const std::string& path) {
+  const files::FileSystem disk;
+  const absl::StatusOr<files::FileInfo> info = disk.Stat(path);
+  if (info.ok() && !info->is_regular) {
+    return status::Error(v1::REASON_INVALID_ARGUMENT,
+                         absl::StrCat(status::Quote(path), " is there and is no regular file"))
+        .Object("file", path)
+        .NextStep("Name a new file, or one to replace.");
+  }
+  if (info.ok()) return absl::OkStatus();
+  if (info.status().code() != absl::StatusCode::kNotFound) return info.status();
+  const std::string folder = files::FolderOf(path);
+  return disk.Stat(folder).status();
+}
+
 void AddExport(Command* group) {
   struct Args {
     std::string name;
@@ -268,6 +285,7 @@ void AddExport(Command* group) {
   command.Required(&args->file, "--file", "FILE", "where the bundle goes");
   args->password.AddTo(&command, "password");
   command.Run([args](Session* session) -> absl::Status {
+    KS_RETURN_IF_ERROR(CheckTarget(args->file));
     KS_ASSIGN_OR_RETURN(absl::optional<Secret> password,
                         ReadSecret(args->password, "Password of the backup", true));
     KS_ASSIGN_OR_RETURN(const Session::ChannelPtr channel, session->Controller());

@@ -15,6 +15,14 @@
 namespace keysphere::cli {
 namespace {
 
+// Of a file or stdin nobody means "none": whoever wants no secret names no source.
+absl::StatusOr<absl::optional<Secret>> NotEmpty(absl::StatusOr<Secret> secret,
+                                                const std::string& source) {
+  KS_RETURN_IF_ERROR(secret.status());
+  if (secret->empty()) return UsageError(absl::StrCat("the secret from ", source, " is empty"));
+  return absl::optional<Secret>(*std::move(secret));
+}
+
 // As much as any service takes.
 constexpr size_t kMaxSecretBytes = 1024;
 
@@ -113,17 +121,13 @@ absl::StatusOr<absl::optional<Secret>> ReadSecret(const SecretOptions& options,
   if (!options.file.empty() && options.from_stdin) {
     return UsageError("a secret comes from a file or from stdin, not from both");
   }
-  if (options.from_stdin) {
-    KS_ASSIGN_OR_RETURN(Secret secret, ReadFrom(STDIN_FILENO, false));
-    return absl::optional<Secret>(std::move(secret));
-  }
+  if (options.from_stdin) return NotEmpty(ReadFrom(STDIN_FILENO, false), "stdin");
   if (options.file.empty()) return AskOnTerminal(prompt, confirm);
   const int fd = open(options.file.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) return files::FileSystem::ErrorOf(errno, "read", options.file);
   absl::StatusOr<Secret> secret = ReadFrom(fd, false);
   close(fd);
-  KS_RETURN_IF_ERROR(secret.status());
-  return absl::optional<Secret>(*std::move(secret));
+  return NotEmpty(std::move(secret), options.file);
 }
 
 }  // namespace keysphere::cli

@@ -48,7 +48,8 @@ struct SecretOptions {
 };
 
 // Of the file or stdin (without the newline at its end), else asked for on the terminal as
-// `prompt`, twice if `confirm`; without a terminal: nothing. An empty answer is nothing, too.
+// `prompt`, twice if `confirm`; without a terminal: nothing. An empty answer is nothing, too; an
+// empty file or stdin is a usage error.
 absl::StatusOr<absl::optional<Secret>> ReadSecret(const SecretOptions& options,
                                                   const std::string& prompt, bool confirm);
 

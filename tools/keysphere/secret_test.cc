@@ -28,7 +28,14 @@ TEST(SecretTest, OneNewlineAtTheEndIsNotPartOfIt) {
   EXPECT_EQ(Read("pass word\n"), "pass word");
   EXPECT_EQ(Read("pass word\r\n"), "pass word");
   EXPECT_EQ(Read(" two\nlines\n\n"), " two\nlines\n");
-  EXPECT_EQ(Read(""), "");
+}
+
+// An empty password file must not become a bundle in clear.
+TEST(SecretTest, AnEmptyFileIsAMistakeAndNotNoSecret) {
+  for (const std::string text : {"", "\n", "\r\n"}) {
+    const auto secret = ReadSecret(FileWith(text), "", false);
+    EXPECT_TRUE(IsUsageError(secret.status())) << secret.status();
+  }
 }
 
 TEST(SecretTest, LimitsAndMissingFiles) {

@@ -53,7 +53,17 @@ absl::StatusOr<std::string> Session::ClusterDir() {
   return Registry::ForUser(environment_->variable).Newest();
 }
 
+absl::Status Session::RefusePeer() const {
+  if (globals_->peer.empty()) return absl::OkStatus();
+  return UsageError("--peer is for a server outside a cluster, but this command is for a cluster");
+}
+
 absl::StatusOr<const sim::v1::SimulatedCluster*> Session::Cluster() {
+  KS_RETURN_IF_ERROR(RefusePeer());
+  return ReadCluster();
+}
+
+absl::StatusOr<const sim::v1::SimulatedCluster*> Session::ReadCluster() {
   if (cluster_.has_value()) return &*cluster_;
   KS_ASSIGN_OR_RETURN(const std::string dir, ClusterDir());
   const std::string path = absl::StrCat(dir, "/cluster.json");
@@ -92,7 +102,7 @@ absl::StatusOr<const sim::v1::SimulatedProcess*> Session::Process(const std::str
 absl::StatusOr<identity::CredentialFiles> Session::CredentialFiles() {
   identity::CredentialFiles files{globals_->ca, globals_->certificate, globals_->key};
   if (files.ca.empty() || files.certificate.empty() || files.key.empty()) {
-    const absl::StatusOr<const sim::v1::SimulatedCluster*> found = Cluster();
+    const absl::StatusOr<const sim::v1::SimulatedCluster*> found = ReadCluster();
     if (!found.ok() && !globals_->peer.empty()) {
       return UsageError("outside a cluster --peer needs --ca-file, --cert-file and --key-file");
     }
@@ -152,6 +162,10 @@ absl::StatusOr<Session::Peer> Session::ServerPeer() {
     peer.address = server;
     peer.spiffe_id = globals_->peer;
     peer.unreachable = v1::REASON_CONTROLLER_UNAVAILABLE;
+    const absl::Status understood = identity::Identity::Parse(peer.spiffe_id).status();
+    if (!understood.ok()) {
+      return UsageError(absl::StrCat("--peer: ", std::string(understood.message())));
+    }
     if (server.empty()) return UsageError("--peer needs --server IP:PORT");
     return peer;
   }

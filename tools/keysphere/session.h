@@ -69,7 +69,11 @@ class Session {
   // The folder of the cluster meant: --dir, KEYSPHERE_DIR, or the newest that runs. NOT_FOUND.
   absl::StatusOr<std::string> ClusterDir();
   // Its cluster.json, read once. NOT_FOUND: none runs; INVALID_ARGUMENT: it cannot be understood.
+  // A usage error with --peer, which means a server outside of every cluster: what is done to a
+  // cluster would hit another than the user means.
   absl::StatusOr<const sim::v1::SimulatedCluster*> Cluster();
+  // The usage error of Cluster(), for commands that begin without one.
+  absl::Status RefusePeer() const;
   // A process of it. NOT_FOUND.
   absl::StatusOr<const sim::v1::SimulatedProcess*> Process(const std::string& name);
 
@@ -178,6 +182,7 @@ class Session {
   };
   absl::StatusOr<ChannelPtr> Dial(const Peer& peer);
   clock::Clock* clock();
+  absl::StatusOr<const sim::v1::SimulatedCluster*> ReadCluster();
   absl::StatusOr<identity::CredentialFiles> CredentialFiles();
   absl::StatusOr<Peer> ServerPeer();
   static Peer PeerOf(const sim::v1::SimulatedProcess& process);

@@ -21,6 +21,7 @@
 #include "common/files/file_system.h"
 #include "common/status/status.h"
 #include "common/status/text.h"
+#include "tools/keysphere/command.h"
 
 namespace keysphere::cli {
 namespace {
@@ -124,6 +125,8 @@ std::string SimulatorProcess::Said() const {
 
 absl::Status SimulatorProcess::EndedWith(int wait_status) const {
   if (WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == 0) return absl::OkStatus();
+  // Its code for flags that do not fit each other.
+  if (WIFEXITED(wait_status) && WEXITSTATUS(wait_status) == 2) return UsageError(Said());
   const std::string how = WIFSIGNALED(wait_status)
                               ? absl::StrCat("signal ", WTERMSIG(wait_status))
                               : absl::StrCat("exit ", WEXITSTATUS(wait_status));

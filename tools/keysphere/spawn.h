@@ -28,7 +28,8 @@ class SimulatorProcess {
   SimulatorProcess(const SimulatorProcess&) = delete;
   SimulatorProcess& operator=(const SimulatorProcess&) = delete;
 
-  // What follows READY in its line. If it ends before: UNREACHABLE with what it said.
+  // What follows READY in its line. If it ends before: UNREACHABLE with what it said, or a usage
+  // error if it refuses its flags.
   absl::StatusOr<std::string> WaitForReady();
   // Until it has ended. OK: orderly.
   absl::Status WaitForEnd();

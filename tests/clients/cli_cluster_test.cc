@@ -1,0 +1,132 @@
+// Clusters that the CLI starts, finds and ends.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <stdlib.h>
+
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "common/files/file_system.h"
+#include "common/status/matchers.h"
+#include "services/simulator/cluster_folder.h"
+#include "tests/clients/command.h"
+
+namespace keysphere::clients {
+namespace {
+
+using status::IsOk;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+class CliClusterTest : public ::testing::Test {
+ protected:
+  CliClusterTest() {
+    std::string path = ::testing::TempDir() + "/up-XXXXXX";
+    dir_ = mkdtemp(path.data());
+  }
+  ~CliClusterTest() override { Cli({"down"}); }
+
+  std::vector<std::string> Words(const std::vector<std::string>& command) const {
+    std::vector<std::string> words = {"/bin/sh",
+                                      "-c",
+                                      "XDG_RUNTIME_DIR=\"$1\" && export XDG_RUNTIME_DIR && shift "
+                                      "&& exec tools/keysphere/keysphere \"$@\" 2>&1",
+                                      "keysphere",
+                                      dir_ + "-notes",
+                                      "--dir",
+                                      dir_};
+    words.insert(words.end(), command.begin(), command.end());
+    return words;
+  }
+  CommandResult Cli(const std::vector<std::string>& command) const {
+    return RunCommand(Words(command));
+  }
+  pid_t SimulatorPid() const {
+    const auto text = files_.ReadFile(dir_ + "/cluster.json", 1 << 20);
+    EXPECT_THAT(text, IsOk());
+    const auto cluster = simulator::ClusterFromJson(text.value_or("{}"));
+    return cluster.ok() ? cluster->pid() : 0;
+  }
+
+  const files::FileSystem files_;
+  std::string dir_;
+};
+
+TEST_F(CliClusterTest, DownRemovesWhatAKilledSimulatorLeft) {
+  ASSERT_EQ(Cli({"up", "--hosts", "1", "--tpm", "1", "--detach"}).code, 0);
+  ASSERT_EQ(kill(SimulatorPid(), SIGKILL), 0);
+
+  // Nothing is started over it, and the way out is told.
+  const CommandResult again = Cli({"up", "--hosts", "1", "--detach"});
+  EXPECT_EQ(again.code, 1);
+  EXPECT_THAT(again.out, HasSubstr("`keysphere down --dir`"));
+
+  const CommandResult down = Cli({"down"});
+  EXPECT_EQ(down.code, 0) << down.out;
+  EXPECT_THAT(files_.List(dir_).value(), IsEmpty());
+  EXPECT_EQ(Cli({"up", "--hosts", "1", "--detach"}).code, 0);
+}
+
+TEST_F(CliClusterTest, FlagsOfUpThatDoNotFitEachOtherAreUsageErrors) {
+  const std::vector<std::vector<std::string>> mistakes = {
+      {"--hosts", "3", "--tpm", "4"}, {"--vms", "1", "--encrypted", "2"},
+      {"--vms", "1", "--hosts", "0"}, {"--topology", "junk"},
+      {"--disk-size", "1000"},        {"--encrypted-by", "standard"},
+      {"--topology", "esx-1=2"},
+  };
+  for (const std::vector<std::string>& mistake : mistakes) {
+    for (const bool detach : {false, true}) {
+      std::vector<std::string> command = {"up"};
+      command.insert(command.end(), mistake.begin(), mistake.end());
+      if (detach) command.push_back("--detach");
+      const CommandResult result = Cli(command);
+      EXPECT_EQ(result.code, 2) << mistake[0] << ' ' << mistake[1] << '\n' << result.out;
+    }
+  }
+  EXPECT_THAT(files_.List(dir_).value(), IsEmpty());
+}
+
+TEST_F(CliClusterTest, WhatIsToAppearIsWaitedFor) {
+  ASSERT_EQ(Cli({"up", "--hosts", "1", "--detach"}).code, 0);
+  EXPECT_EQ(Cli({"wait", "vm", "web-1", "--power", "off"}).code, 1);
+  RunningCommand wait(Words({"wait", "vm", "web-1", "--power", "off", "--appear"}));
+  ASSERT_EQ(Cli({"vm", "create", "web-1", "--host", "esx-1"}).code, 0);
+  EXPECT_EQ(wait.Wait(), 0);
+}
+
+TEST_F(CliClusterTest, AWriteThatDoesNotFitWritesNothing) {
+  ASSERT_EQ(Cli({"up", "--hosts", "1", "--vms", "1", "--detach"}).code, 0);  // a disk of 1 MiB
+  ASSERT_EQ(Cli({"vm", "power-on", "vm-1"}).code, 0);
+  const std::string image = ::testing::TempDir() + "/image";
+  ASSERT_THAT(files_.WriteFileAtomically(image, std::string((1 << 20) + 1, 'x'), 0600), IsOk());
+  const CommandResult write = Cli({"vm", "write", "vm-1", "--file", image});
+  EXPECT_EQ(write.code, 1);
+  EXPECT_THAT(write.out, HasSubstr("INVALID_ARGUMENT"));
+  EXPECT_THAT(write.out, HasSubstr("1048576 bytes"));
+  const std::string disk = ::testing::TempDir() + "/disk";
+  ASSERT_EQ(Cli({"vm", "read", "vm-1", "--file", disk}).code, 0);
+  EXPECT_TRUE(files_.ReadFile(disk, 2 << 20).value() == std::string(1 << 20, '\0'));
+  EXPECT_EQ(Cli({"vm", "write", "vm-1", "--file", image, "--length", "1M"}).code, 0);
+}
+
+TEST_F(CliClusterTest, S149_HowLongABootedHostWaitsIsAnOptionOfUp) {
+  ASSERT_EQ(
+      Cli({"up", "--hosts", "1", "--kms", "1", "--vms", "1", "--encrypted", "1", "--encrypted-by",
+           "standard", "--boot-key-wait", "5m", "--simulated-time", "--detach"})
+          .code,
+      0);
+  ASSERT_EQ(Cli({"process", "kill", "vcenter-a"}).code, 0);
+  ASSERT_EQ(Cli({"host", "reboot", "esx-1"}).code, 0);
+  const std::vector<std::string> power_on = {"vm",     "power-on", "vm-1",
+                                             "--host", "esx-1",    "--direct"};
+  // Longer than without the option.
+  ASSERT_EQ(Cli({"clock", "advance", "4m"}).code, 0);
+  EXPECT_THAT(Cli(power_on).out, HasSubstr("KEYS_PENDING"));
+  ASSERT_EQ(Cli({"clock", "advance", "2m"}).code, 0);
+  EXPECT_THAT(Cli(power_on).out, HasSubstr("VM_LOCKED"));
+}
+
+}  // namespace
+}  // namespace keysphere::clients
