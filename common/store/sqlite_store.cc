@@ -81,10 +81,10 @@ void SqliteStore::Commit(Transaction transaction, CommitCallback done) {
 
 void SqliteStore::WriterLoop() {
   while (true) {
-    std::vector<Waiting> batch = TakeBatch();
-    if (batch.empty()) return;
+    Batch batch = TakeBatch();
+    if (batch.all.empty()) return;
     CommitBatch(&batch);
-    for (Waiting& waiting : batch) {
+    for (Waiting& waiting : batch.all) {
       waiting.done(std::move(waiting.result));
       // What the callback posted holds tokens of its own from here on.
       waiting.done = nullptr;
@@ -93,21 +93,32 @@ void SqliteStore::WriterLoop() {
   }
 }
 
-std::vector<SqliteStore::Waiting> SqliteStore::TakeBatch() {
-  std::vector<Waiting> batch;
+SqliteStore::Batch SqliteStore::TakeBatch() {
+  Batch batch;
   sync::MutexLock lock(&mutex_);
   while (waiting_.empty() && !stopping_) changed_.Wait(&mutex_);
-  size_t bytes = 0;
-  while (!waiting_.empty() && batch.size() < kMaxBatch && bytes < kMaxBatchBytes) {
-    bytes += waiting_.front().bytes;
-    batch.push_back(std::move(waiting_.front()));
-    waiting_.pop_front();
-  }
-  waiting_bytes_ -= bytes;
+  TakeWaiting(&batch);
   return batch;
 }
 
-void SqliteStore::CommitBatch(std::vector<Waiting>* batch) {
+void SqliteStore::TakeWaiting(Batch* batch) {
+  const size_t before = batch->bytes;
+  while (!waiting_.empty() && batch->all.size() < kMaxBatch && batch->bytes < kMaxBatchBytes) {
+    batch->bytes += waiting_.front().bytes;
+    batch->all.push_back(std::move(waiting_.front()));
+    waiting_.pop_front();
+  }
+  waiting_bytes_ -= batch->bytes - before;
+}
+
+bool SqliteStore::TakeMore(Batch* batch) {
+  const size_t before = batch->all.size();
+  sync::MutexLock lock(&mutex_);
+  TakeWaiting(batch);
+  return batch->all.size() > before;
+}
+
+void SqliteStore::CommitBatch(Batch* batch) {
   absl::StatusOr<Revision> last = ApplyBatch(batch);
   if (last.ok()) {
     sync::MutexLock lock(&mutex_);
@@ -120,12 +131,12 @@ void SqliteStore::CommitBatch(std::vector<Waiting>* batch) {
     KS_CHECK(undone.ok() || !writer_->InTransaction());
   }
   // Those refused by a compare too: it may have seen what is undone now.
-  for (Waiting& waiting : *batch) {
+  for (Waiting& waiting : batch->all) {
     if (!waiting.refused) waiting.result = last.status();
   }
 }
 
-absl::StatusOr<Revision> SqliteStore::ApplyBatch(std::vector<Waiting>* batch) {
+absl::StatusOr<Revision> SqliteStore::ApplyBatch(Batch* batch) {
   Revision revision;
   {
     sync::MutexLock lock(&mutex_);
@@ -139,7 +150,10 @@ absl::StatusOr<Revision> SqliteStore::ApplyBatch(std::vector<Waiting>* batch) {
     KS_ASSIGN_OR_RETURN(revision, writer_->Number("SELECT value FROM meta WHERE name='revision'"));
   }
   const Revision before = revision;
-  for (Waiting& waiting : *batch) {
+  // Those that come while others are applied share the sync too: whoever was answered by the last
+  // commit asks again within a moment.
+  for (size_t i = 0; i < batch->all.size() || TakeMore(batch); ++i) {
+    Waiting& waiting = batch->all[i];
     if (waiting.refused) continue;
     auto applied = Apply(&waiting.transaction, revision + 1);
     // A refused compare has written nothing and concerns nobody else; any other error has perhaps

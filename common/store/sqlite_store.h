@@ -71,11 +71,21 @@ class SqliteStore : public Store {
               std::unique_ptr<Database> writer, std::unique_ptr<Database> reader,
               Revision last_revision);
 
+  // What one SQLite transaction holds.
+  struct Batch {
+    std::vector<Waiting> all;
+    size_t bytes = 0;
+  };
+
   void WriterLoop();
-  std::vector<Waiting> TakeBatch() ABSL_LOCKS_EXCLUDED(mutex_);
-  void CommitBatch(std::vector<Waiting>* batch);
+  // Waits for the first; empty: there will be none.
+  Batch TakeBatch() ABSL_LOCKS_EXCLUDED(mutex_);
+  void TakeWaiting(Batch* batch) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // What has come since; false: nothing.
+  bool TakeMore(Batch* batch) ABSL_LOCKS_EXCLUDED(mutex_);
+  void CommitBatch(Batch* batch);
   // Runs all transactions inside the open SQLite transaction; an error of the database ends it.
-  absl::StatusOr<Revision> ApplyBatch(std::vector<Waiting>* batch);
+  absl::StatusOr<Revision> ApplyBatch(Batch* batch);
   absl::StatusOr<Revision> Apply(Transaction* transaction, Revision revision);
   absl::Status CheckCompares(const Transaction& transaction);
   absl::Status Write(const Transaction::PutOp& put, Revision revision);
