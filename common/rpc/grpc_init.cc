@@ -1,5 +1,6 @@
 #include "common/rpc/grpc_init.h"
 
+#include <google/protobuf/stubs/logging.h>
 #include <grpc/support/log.h>
 #include <grpcpp/channel.h>
 #include <grpcpp/client_context.h>
@@ -12,6 +13,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
+#include <string>
 
 #include "absl/strings/match.h"
 #include "absl/synchronization/mutex.h"
@@ -40,6 +42,16 @@ void OnGrpcLog(gpr_log_func_args* args) {
   }
 }
 
+// Of protobuf: what it says of a message that cannot be read is told to the caller by an error.
+void OnProtobufLog(google::protobuf::LogLevel level, const char* /*file*/, int /*line*/,
+                   const std::string& message) {
+  if (const auto log = LogSink().load()) {
+    log(message.c_str());
+  } else if (level == google::protobuf::LOGLEVEL_FATAL) {
+    std::fprintf(stderr, "protobuf: %s\n", message.c_str());
+  }
+}
+
 bool InitOnce(const InitOptions& options) {
   setenv("GRPC_SSL_CIPHER_SUITES", "ECDHE-RSA-AES256-GCM-SHA384", /*replace=*/1);
   if (!options.simulation) {
@@ -48,6 +60,7 @@ bool InitOnce(const InitOptions& options) {
   }
   LogSink() = options.log;
   gpr_set_log_function(OnGrpcLog);
+  google::protobuf::SetLogHandler(OnProtobufLog);
   // Debian's Abseil searches for cycles at every lock of gRPC's mutexes, as a debug build does.
   absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
   grpc::EnableDefaultHealthCheckService(true);

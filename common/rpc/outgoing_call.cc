@@ -16,15 +16,23 @@ namespace {
 // Under simulated time gRPC's deadline only guards against a defect: virtual time stands still
 // while a call is under way.
 constexpr absl::Duration kRealGuard = absl::Seconds(30);
+// For work on files, which takes its real time.
+constexpr absl::Duration kLongRealGuard = absl::Minutes(10);
 // Nothing waits for ever: what takes longer is a task or a stream.
 constexpr absl::Duration kMaxTimeout = absl::Hours(1);
 
 bool IsCut(const LinkFault& fault) { return fault.cut_request || fault.cut_reply; }
 
+absl::Duration RealGuard(absl::Duration timeout) {
+  return timeout > absl::Minutes(1) ? kLongRealGuard : kRealGuard;
+}
+
 absl::Status TimedOut(const Channel& channel, absl::Duration timeout) {
+  const identity::Identity& peer = channel.options().peer;
   return status::Error(v1::REASON_DEADLINE_EXCEEDED,
-                       absl::StrCat("no answer from ", status::Quote(channel.options().peer.name),
-                                    " within ", absl::FormatDuration(timeout)))
+                       absl::StrCat("no answer from ", status::Quote(peer.name), " within ",
+                                    absl::FormatDuration(timeout)))
+      .Object(identity::KindName(peer.kind), peer.name)
       .NextStep("See whether it runs and is reachable; the call may have been carried out.");
 }
 
@@ -83,7 +91,8 @@ void OutgoingCall::Start() {
 
 void OutgoingCall::Prepare() {
   const bool simulated = channel_->options().simulated_time;
-  const absl::Duration real = simulated ? kRealGuard : deadline_ - channel_->clock()->Now();
+  const absl::Duration real =
+      simulated ? RealGuard(timeout_) : deadline_ - channel_->clock()->Now();
   // A span counts from now. A stream lives on: its beginning is guarded by a timer on the Clock.
   if (!IsStream()) {
     context_.set_deadline(
@@ -107,7 +116,13 @@ void OutgoingCall::TrySend() {
 }
 
 void OutgoingCall::Completed(const grpc::Status& status) {
-  const absl::Status outcome = status::FromGrpc(status, channel_->options().unreachable);
+  // The peer's own deadlines come with their detail.
+  const bool timed_out =
+      status.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED && status.error_details().empty();
+  const bool simulated = channel_->options().simulated_time;
+  const absl::Status outcome = timed_out
+                                   ? TimedOut(*channel_, simulated ? RealGuard(timeout_) : timeout_)
+                                   : status::FromGrpc(status, channel_->options().unreachable);
   const bool held = channel_->CurrentFault().cut_reply;
   {
     sync::MutexLock lock(&mutex_);

@@ -119,8 +119,11 @@ TEST(RpcTest, AnUnansweredCallEndsAtItsDeadline) {
   request.set_hold(true);
   CallOptions options;
   options.timeout = absl::Milliseconds(200);
-  EXPECT_THAT(client.CallSync(&EchoStub::Echo, request, options),
-              HasReason(v1::REASON_DEADLINE_EXCEEDED));
+  const absl::Status late = client.CallSync(&EchoStub::Echo, request, options).status();
+  EXPECT_THAT(late, HasReason(v1::REASON_DEADLINE_EXCEEDED));
+  // Who it is, and what to do, is said.
+  EXPECT_EQ(status::DetailOf(late).object(), absl::StrCat("host/", server.Options().peer.name));
+  EXPECT_THAT(status::DetailOf(late).next_step(), testing::HasSubstr("See whether it runs"));
   // The late answer finds nobody, and does no harm.
   server.domain().Release();
   EXPECT_THAT(client.CallSync(&EchoStub::Echo, Text("next")), IsOk());

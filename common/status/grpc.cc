@@ -40,7 +40,12 @@ absl::Status FromGrpc(const grpc::Status& status, Reason unreachable) {
   const bool no_answer = plain.code() == absl::StatusCode::kUnavailable;
   const Reason reason = no_answer ? unreachable : ReasonOf(plain);
   // UNKNOWN, UNIMPLEMENTED and the like keep their code, for which no reason stands.
-  if (CodeOf(reason) != plain.code()) return plain;
+  if (CodeOf(reason) != plain.code()) {
+    if (!plain.message().empty()) return plain;
+    return absl::Status(plain.code(), plain.code() == absl::StatusCode::kUnimplemented
+                                          ? "the server does not know this method"
+                                          : "the server says no more");
+  }
   return Error(reason, plain.message());
 }
 

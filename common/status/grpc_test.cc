@@ -57,6 +57,9 @@ TEST(GrpcStatusTest, ACodeWithoutAReasonIsKept) {
   const absl::Status status = FromGrpc({grpc::StatusCode::UNIMPLEMENTED, "no such method"});
   EXPECT_THAT(status, StatusIs(absl::StatusCode::kUnimplemented));
   EXPECT_EQ(ReasonOf(status), v1::REASON_UNSUPPORTED);
+  // gRPC itself says nothing.
+  EXPECT_EQ(FromGrpc({grpc::StatusCode::UNIMPLEMENTED, ""}).message(),
+            "the server does not know this method");
 }
 
 TEST(GrpcStatusTest, ADetailThatIsNotOursIsPassedOver) {

@@ -12,6 +12,7 @@
 
 #include "common/files/file_system.h"
 #include "common/status/matchers.h"
+#include "common/store/commit_and_wait.h"
 #include "common/store/sqlite_store.h"
 
 namespace {
@@ -66,17 +67,7 @@ class SqliteFaultsTest : public ::testing::Test {
     store_ = *std::move(opened);
   }
   absl::StatusOr<Revision> Commit(Transaction transaction) {
-    sync::Mutex mutex;
-    sync::CondVar answered;
-    absl::optional<absl::StatusOr<Revision>> answer;
-    store_->Commit(std::move(transaction), [&](absl::StatusOr<Revision> result) {
-      sync::MutexLock lock(&mutex);
-      answer = std::move(result);
-      answered.SignalAll();
-    });
-    sync::MutexLock lock(&mutex);
-    while (!answer.has_value()) answered.Wait(&mutex);
-    return *answer;
+    return CommitAndWait(store_.get(), std::move(transaction));
   }
 
   sync::Mutex mutex_;

@@ -19,6 +19,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/files/scripted_faults.h"
 #include "common/status/matchers.h"
+#include "common/store/commit_and_wait.h"
 
 extern char** environ;
 
@@ -50,17 +51,7 @@ class SqliteStoreTest : public ::testing::Test {
     return opened.status();
   }
   absl::StatusOr<Revision> Commit(Transaction transaction) {
-    sync::Mutex mutex;
-    sync::CondVar answered;
-    absl::optional<absl::StatusOr<Revision>> answer;
-    store_->Commit(std::move(transaction), [&](absl::StatusOr<Revision> result) {
-      sync::MutexLock lock(&mutex);
-      answer = std::move(result);
-      answered.SignalAll();
-    });
-    sync::MutexLock lock(&mutex);
-    while (!answer.has_value()) answered.Wait(&mutex);
-    return *answer;
+    return CommitAndWait(store_.get(), std::move(transaction));
   }
   std::string Content(const std::string& path) { return files_.ReadFile(path, 64 << 20).value(); }
   void Overwrite(const std::string& path, uint64_t offset, absl::string_view bytes) {

@@ -146,6 +146,38 @@ class HostConfigCrashTest : public ::testing::Test {
     }
   }
 
+  // Runs `change` on a store that `prepare` left behind, while its first operation on a file fails,
+  // then its second and so on until all is well; `next` hears whether the change was made.
+  void FailAtEveryOperation(const std::function<absl::Status(HostConfigStore*)>& prepare,
+                            const std::function<absl::Status(HostConfigStore*)>& change,
+                            const std::function<void(HostConfigStore*, bool)>& next) {
+    for (const int error : {ENOSPC, EROFS, EIO}) {
+      Restore({});
+      auto created = HostConfigStore::Create(place_).value();
+      ASSERT_THAT(prepare(created.store.get()), IsOk());
+      const Files before = Snapshot();
+      int failures = 0;
+      for (int at = 0;; ++at) {
+        SCOPED_TRACE(absl::StrCat("operation ", at));
+        Restore(before);
+        FaultAt faults(at, error);
+        const files::FileSystem files(&faults, &GoOn);
+        HostConfigStore::Place place = place_;
+        place.files = &files;
+        const auto store = HostConfigStore::Open(place);
+        if (!store.ok()) {
+          EXPECT_THAT(HostConfigStore::Open(place), IsOk()) << "a second try works";
+          continue;
+        }
+        const bool changed = change(store->get()).ok();
+        failures += changed ? 0 : 1;
+        if (HasFailure() || !faults.met()) break;
+        next(store->get(), changed);
+      }
+      EXPECT_GT(failures, 3);
+    }
+  }
+
   const files::FileSystem files_;
   std::string dir_;
   HostConfigStore::Place place_;
@@ -308,65 +340,32 @@ TEST_F(HostConfigCrashTest, S148_KilledRecoveryCanBeRepeatedAndOpensAfterwards) 
 }
 
 TEST_F(HostConfigCrashTest, S148_FailedSaveKeepsTheOldConfigurationAndTheNextOneWorks) {
-  for (const int error : {ENOSPC, EROFS, EIO}) {
-    Restore({});
-    auto created = HostConfigStore::Create(place_).value();
-    ASSERT_THAT(created.store->Save(ConfigNamed("old")), IsOk());
-    const Files before = Snapshot();
-    int failures = 0;
-    for (int at = 0;; ++at) {
-      SCOPED_TRACE(absl::StrCat("operation ", at));
-      Restore(before);
-      FaultAt faults(at, error);
-      const files::FileSystem files(&faults, &GoOn);
-      HostConfigStore::Place place = place_;
-      place.files = &files;
-      const auto store = HostConfigStore::Open(place);
-      if (!store.ok()) {
-        EXPECT_THAT(HostConfigStore::Open(place), IsOk()) << "a second try works";
-        continue;
-      }
-      const absl::Status saved = (*store)->Save(ConfigNamed("new"));
-      failures += saved.ok() ? 0 : 1;
-      EXPECT_EQ(NameIn((*store)->config()), saved.ok() ? "new" : "old");
-      if (HasFailure() || !faults.met()) break;
-      EXPECT_THAT((*store)->Save(ConfigNamed("next")), IsOk());
-      EXPECT_EQ(NameIn(HostConfigStore::Open(place_).value()->config()), "next");
-    }
-    EXPECT_GT(failures, 3);
-  }
+  FailAtEveryOperation([](HostConfigStore* store) { return store->Save(ConfigNamed("old")); },
+                       [this](HostConfigStore* store) {
+                         const absl::Status saved = store->Save(ConfigNamed("new"));
+                         EXPECT_EQ(NameIn(store->config()), saved.ok() ? "new" : "old");
+                         return saved;
+                       },
+                       [this](HostConfigStore* store, bool) {
+                         EXPECT_THAT(store->Save(ConfigNamed("next")), IsOk());
+                         EXPECT_EQ(NameIn(HostConfigStore::Open(place_).value()->config()), "next");
+                       });
 }
 
 TEST_F(HostConfigCrashTest, S148_FailedAppendKeepsTheOldConfigurationAndTheNextOneWorks) {
-  for (const int error : {ENOSPC, EROFS, EIO}) {
-    Restore({});
-    auto created = HostConfigStore::Create(place_).value();
-    ASSERT_THAT(created.store->Append(Renamed("old")), IsOk());
-    const Files before = Snapshot();
-    int failures = 0;
-    for (int at = 0;; ++at) {
-      SCOPED_TRACE(absl::StrCat("operation ", at));
-      Restore(before);
-      FaultAt faults(at, error);
-      const files::FileSystem files(&faults, &GoOn);
-      HostConfigStore::Place place = place_;
-      place.files = &files;
-      const auto store = HostConfigStore::Open(place);
-      if (!store.ok()) {
-        EXPECT_THAT(HostConfigStore::Open(place), IsOk()) << "a second try works";
-        continue;
-      }
-      const absl::Status appended = (*store)->Append(Renamed("new"));
-      failures += appended.ok() ? 0 : 1;
-      EXPECT_EQ(ProvidersIn((*store)->config()), appended.ok() ? "new" : "old");
-      if (HasFailure() || !faults.met()) break;
-      EXPECT_THAT((*store)->Append(Renamed("next")), IsOk());
-      const std::string expected = appended.ok() ? "newnext" : "next";
-      EXPECT_EQ(ProvidersIn((*store)->config()), expected);
-      EXPECT_EQ(ProvidersIn(HostConfigStore::Open(place_).value()->config()), expected);
-    }
-    EXPECT_GT(failures, 3);
-  }
+  FailAtEveryOperation([](HostConfigStore* store) { return store->Append(Renamed("old")); },
+                       [this](HostConfigStore* store) {
+                         const absl::Status appended = store->Append(Renamed("new"));
+                         EXPECT_EQ(ProvidersIn(store->config()), appended.ok() ? "new" : "old");
+                         return appended;
+                       },
+                       [this](HostConfigStore* store, bool before) {
+                         EXPECT_THAT(store->Append(Renamed("next")), IsOk());
+                         const std::string expected = before ? "newnext" : "next";
+                         EXPECT_EQ(ProvidersIn(store->config()), expected);
+                         EXPECT_EQ(ProvidersIn(HostConfigStore::Open(place_).value()->config()),
+                                   expected);
+                       });
 }
 
 }  // namespace

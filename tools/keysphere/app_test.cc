@@ -206,6 +206,13 @@ TEST(AppTest, UsageMistakesEndWithTwo) {
   }
 }
 
+TEST(AppTest, WordsAreUtf8) {
+  const Result result = RunCli({"vm", "create", "web\xff", "--host", "esx-1"});
+  EXPECT_EQ(result.code, kUsage);
+  EXPECT_EQ(result.err, "not valid UTF-8: web\\xff\n");
+  EXPECT_THAT(RunCli({"vm", "show", "b\xC3\xBCro"}).err, testing::Not(HasSubstr("UTF-8")));
+}
+
 TEST(AppTest, AnUnknownCommandIsNamed) {
   EXPECT_THAT(RunCli({"frobnicate"}).err, HasSubstr("keysphere has no command \"frobnicate\""));
   EXPECT_THAT(RunCli({"-o", "json", "vm", "frob", "web-1"}).err,

@@ -4,9 +4,11 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/cord.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "common/status/text.h"
 
 namespace keysphere::cli {
 namespace {
@@ -68,6 +70,15 @@ std::string UnknownCommand(const CLI::App& root) {
                         " has no command \"", word, "\"");
   }
   return absl::StrCat("unknown option ", rest[0]);
+}
+
+// Valid UTF-8; control characters beside.
+bool IsText(const std::string& word) {
+  std::string visible;
+  for (const char c : word) {
+    if (!absl::ascii_iscntrl(static_cast<unsigned char>(c))) visible.push_back(c);
+  }
+  return status::Printable(visible, visible.size() + 1) == visible;
 }
 
 void DescribeInto(const CLI::App& app, std::vector<CommandInfo>* all) {
@@ -201,6 +212,14 @@ Command CommandLine::root() { return Command(app_.get(), &chosen_); }
 
 CommandLine::Parsed CommandLine::Parse(const std::vector<std::string>& arguments, std::ostream& out,
                                        std::ostream& err) {
+  for (const std::string& word : arguments) {
+    if (IsText(word)) continue;
+    // No message could carry it.
+    Parsed refused;
+    refused.exit_code = 2;
+    err << "not valid UTF-8: " << status::Printable(word, 80) << "\n";
+    return refused;
+  }
   // The library takes them from the back.
   std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());
   Parsed parsed;

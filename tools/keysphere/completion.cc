@@ -75,6 +75,22 @@ std::string GroupPattern(const std::vector<CommandInfo>& commands) {
   return absl::StrJoin(names, "|");
 }
 
+// bash and zsh: inside the loop over the words, and behind it.
+std::string Lookup(const std::vector<CommandInfo>& commands) {
+  return absl::StrCat(R"(    next=${command:+$command }$word
+    case $next in
+    )",
+                      GroupPattern(commands), R"() command=$next ;;
+    esac
+  done
+  case $previous in
+)",
+                      ValueCases(commands), R"(  esac
+  case $command in
+)",
+                      WordCases(commands), "  esac");
+}
+
 std::string Bash(const std::vector<CommandInfo>& commands) {
   return absl::StrCat(
       R"(# bash completion for keysphere: source this, or put it where bash looks for completions.
@@ -84,18 +100,8 @@ _keysphere() {
   local i
   for ((i = 1; i < COMP_CWORD; i++)); do
     word=${COMP_WORDS[i]}
-    next=${command:+$command }$word
-    case $next in
-    )",
-      GroupPattern(commands), R"() command=$next ;;
-    esac
-  done
-  case $previous in
 )",
-      ValueCases(commands), R"(  esac
-  case $command in
-)",
-      WordCases(commands), R"(  esac
+      Lookup(commands), R"(
   if [[ -n $values ]]; then
     mapfile -t COMPREPLY < <(compgen -W "$values" -- "$current")
   elif [[ -n $files ]]; then
@@ -118,19 +124,8 @@ _keysphere() {
   integer i
   for ((i = 2; i < CURRENT; i++)); do
     word=${words[i]}
-    next=${command:+$command }$word
-    case $next in
-    )",
-                      GroupPattern(commands), R"() command=$next ;;
-    esac
-  done
-  case $previous in
 )",
-                      ValueCases(commands), R"(  esac
-  case $command in
-)",
-                      absl::StrReplaceAll(WordCases(commands), {{") words=", ") candidates="}}),
-                      R"(  esac
+                      absl::StrReplaceAll(Lookup(commands), {{") words=", ") candidates="}}), R"(
   if [[ -n $values ]]; then
     compadd -- ${=values}
   elif [[ -n $files ]]; then
