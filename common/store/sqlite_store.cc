@@ -16,6 +16,9 @@ namespace {
 // small.
 constexpr size_t kMaxBatch = 256;
 constexpr size_t kMaxBatchBytes = 4 << 20;
+// Commits that are faster wait for nobody; slower ones this part of their time.
+constexpr absl::Duration kSlowCommit = absl::Microseconds(500);
+constexpr int kPartToWait = 3;
 
 // The revision first: its digits end at the colon, so that no two pairs give the same text.
 std::string SecretAad(absl::string_view key, Revision revision) {
@@ -83,7 +86,13 @@ void SqliteStore::WriterLoop() {
   while (true) {
     Batch batch = TakeBatch();
     if (batch.all.empty()) return;
+    const absl::Time begin = options_.wall == nullptr ? absl::Time() : options_.wall->Now();
     CommitBatch(&batch);
+    if (options_.wall != nullptr) {
+      took_ = options_.wall->Now() - begin;
+      sync::MutexLock lock(&mutex_);
+      company_ = std::min(batch.all.size() + waiting_.size(), kMaxBatch);
+    }
     for (Waiting& waiting : batch.all) {
       waiting.done(std::move(waiting.result));
       // What the callback posted holds tokens of its own from here on.
@@ -97,8 +106,26 @@ SqliteStore::Batch SqliteStore::TakeBatch() {
   Batch batch;
   sync::MutexLock lock(&mutex_);
   while (waiting_.empty() && !stopping_) changed_.Wait(&mutex_);
+  if (options_.wall != nullptr) AwaitCompany();
   TakeWaiting(&batch);
   return batch;
+}
+
+// Without it, of several clients in step the first one's commit goes alone, and all the others wait
+// for two.
+void SqliteStore::AwaitCompany() {
+  if (waiting_.size() >= company_ || took_ < kSlowCommit || stopping_) return;
+  bool over = false;
+  const clock::Clock::TimerId timer =
+      options_.wall->RunAfter(took_ / kPartToWait, [this, &over]() ABSL_LOCKS_EXCLUDED(mutex_) {
+        sync::MutexLock lock(&mutex_);
+        over = true;
+        changed_.SignalAll();
+      });
+  while (!over && !stopping_ && waiting_.size() < company_) changed_.Wait(&mutex_);
+  // It may be about to run, and uses what is here.
+  if (options_.wall->Cancel(timer)) return;
+  while (!over) changed_.Wait(&mutex_);
 }
 
 void SqliteStore::TakeWaiting(Batch* batch) {

@@ -35,6 +35,9 @@ class SqliteStore : public Store {
     bool shared = false;
     // Virtual time stands still while a commit waits or is answered. May be null.
     clock::Clock* clock = nullptr;
+    // The machine's time, for stores whose clients wait for their commits: where syncs are slow, a
+    // commit waits a part of one for those who shared the last. Null: no commit waits for another.
+    clock::Clock* wall = nullptr;
   };
 
   // Opens the database, or makes it in an existing folder. INVALID_STATE: another process has it
@@ -81,6 +84,7 @@ class SqliteStore : public Store {
   // Waits for the first; empty: there will be none.
   Batch TakeBatch() ABSL_LOCKS_EXCLUDED(mutex_);
   void TakeWaiting(Batch* batch) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void AwaitCompany() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // What has come since; false: nothing.
   bool TakeMore(Batch* batch) ABSL_LOCKS_EXCLUDED(mutex_);
   void CommitBatch(Batch* batch);
@@ -94,6 +98,10 @@ class SqliteStore : public Store {
   const files::FileLock lock_;
   const crypto::SecretKey key_;
   const std::unique_ptr<Database> writer_;  // of the writer thread
+
+  // Of the writer thread: what the last commit tells of the next one.
+  size_t company_ = 0;  // how many were waiting for it, or when it ended
+  absl::Duration took_;
 
   sync::Mutex read_mutex_;
   const std::unique_ptr<Database> reader_ ABSL_PT_GUARDED_BY(read_mutex_);

@@ -49,6 +49,7 @@ absl::StatusOr<std::unique_ptr<Kms>> Kms::Create(Options given, clock::Clock* cl
   store::SqliteStore::Options store_options;
   store_options.shared = true;
   store_options.clock = clock;
+  store_options.wall = &kms->wall_;
   KS_ASSIGN_OR_RETURN(
       kms->store_, store::SqliteStore::Open(&kms->files_, absl::StrCat(options.data_dir, "/kms.db"),
                                             store_options));
