@@ -108,7 +108,19 @@ TEST_F(CliClusterTest, AWriteThatDoesNotFitWritesNothing) {
   const std::string disk = ::testing::TempDir() + "/disk";
   ASSERT_EQ(Cli({"vm", "read", "vm-1", "--file", disk}).code, 0);
   EXPECT_TRUE(files_.ReadFile(disk, 2 << 20).value() == std::string(1 << 20, '\0'));
+  // A pipe does not tell its length.
+  std::vector<std::string> piped = Words({"vm", "write", "vm-1", "--file", "-"});
+  piped[2] = absl::StrCat("cat '", image, "' | (", piped[2], ")");
+  EXPECT_THAT(RunCommand(piped).out, HasSubstr("more than 1048576 bytes"));
+  ASSERT_EQ(Cli({"vm", "read", "vm-1", "--file", disk}).code, 0);
+  EXPECT_TRUE(files_.ReadFile(disk, 2 << 20).value() == std::string(1 << 20, '\0'));
+
   EXPECT_EQ(Cli({"vm", "write", "vm-1", "--file", image, "--length", "1M"}).code, 0);
+  piped.insert(piped.end(), {"--offset", "1"});
+  piped[2] = absl::StrCat("printf xyz | (", Words({})[2], ")");
+  EXPECT_THAT(RunCommand(piped).out, HasSubstr("wrote 3 bytes"));
+  ASSERT_EQ(Cli({"vm", "read", "vm-1", "--file", disk, "--length", "5"}).code, 0);
+  EXPECT_EQ(files_.ReadFile(disk, 2 << 20).value(), "xxyzx");
 }
 
 TEST_F(CliClusterTest, S149_HowLongABootedHostWaitsIsAnOptionOfUp) {

@@ -25,6 +25,8 @@ using Stub = HostVms::Stub;
 
 // The most that a host reads or writes at once.
 constexpr int64_t kChunkBytes = 1 << 20;
+// Of a pipe, to see whether it fits.
+constexpr int64_t kMaxAheadBytes = 64 << 20;
 
 struct Args {
   std::string vm;
@@ -158,21 +160,34 @@ absl::Status ReadDisk(Session* session, const Args& args) {
   return absl::OkStatus();
 }
 
-// So that nothing is written of what does not fit.
+absl::Status DoesNotFit(const Args& args, int64_t capacity, int64_t offset,
+                        const std::string& bytes) {
+  return status::Error(v1::REASON_INVALID_ARGUMENT,
+                       absl::StrCat("the disk has ", capacity, " bytes: ", bytes,
+                                    " bytes from offset ", offset, " do not fit"))
+      .Object("vm", args.vm)
+      .NextStep("Nothing was written. Say --offset and --length that fit.");
+}
+
+// What is to be written, `bytes` of `file` (-1: all of it, and nobody knows how much that is), so
+// that nothing is written of what does not fit. What it had to read for that is in `ahead`.
 absl::Status CheckFits(Session* session, const Session::ChannelPtr& channel, const Args& args,
-                       int64_t offset, int64_t bytes) {
+                       int64_t offset, int64_t bytes, const Stream& file, std::string* ahead) {
   host::v1::ReadGuestDiskRequest request;
   request.set_vm(args.vm);
   request.set_disk(args.disk);
   KS_ASSIGN_OR_RETURN(const host::v1::ReadGuestDiskResponse response,
                       session->AskAt<HostVms>(channel, &Stub::async::ReadGuestDisk, request));
   const int64_t capacity = response.capacity_bytes();
-  if (offset <= capacity && bytes <= capacity - offset) return absl::OkStatus();
-  return status::Error(v1::REASON_INVALID_ARGUMENT,
-                       absl::StrCat("the disk has ", capacity, " bytes: ", bytes,
-                                    " bytes from offset ", offset, " do not fit"))
-      .Object("vm", args.vm)
-      .NextStep("Nothing was written. Say --offset and --length that fit.");
+  const int64_t room = capacity - offset;
+  if (room < 0 || bytes > room) {
+    return DoesNotFit(args, capacity, offset, absl::StrCat(std::max<int64_t>(bytes, 0)));
+  }
+  // A pipe into a larger disk is written as it comes.
+  if (bytes >= 0 || room > kMaxAheadBytes) return absl::OkStatus();
+  KS_ASSIGN_OR_RETURN(*ahead, file.Read(room + 1));
+  if (static_cast<int64_t>(ahead->size()) <= room) return absl::OkStatus();
+  return DoesNotFit(args, capacity, offset, absl::StrCat("more than ", room));
 }
 
 absl::Status WriteDisk(Session* session, const Args& args) {
@@ -185,11 +200,20 @@ absl::Status WriteDisk(Session* session, const Args& args) {
   KS_ASSIGN_OR_RETURN(const Stream file, Stream::Open(args.file, O_RDONLY, STDIN_FILENO));
   int64_t total = file.Left();
   if (total < 0 || (rest >= 0 && rest < total)) total = rest;
-  KS_RETURN_IF_ERROR(CheckFits(session, channel, args, offset, std::max<int64_t>(total, 0)));
+  std::string ahead;
+  KS_RETURN_IF_ERROR(CheckFits(session, channel, args, offset, total, file, &ahead));
+  size_t taken = 0;
+  const auto read = [&]() -> absl::StatusOr<std::string> {
+    if (taken == ahead.size()) {
+      return file.Read(rest < 0 ? kChunkBytes : std::min(rest, kChunkBytes));
+    }
+    std::string chunk = ahead.substr(taken, kChunkBytes);
+    taken += chunk.size();
+    return chunk;
+  };
   Progress progress(session, absl::StrCat("write ", args.vm));
   const int64_t begin = offset;
-  KS_ASSIGN_OR_RETURN(std::string data,
-                      file.Read(rest < 0 ? kChunkBytes : std::min(rest, kChunkBytes)));
+  KS_ASSIGN_OR_RETURN(std::string data, read());
   while (!data.empty()) {
     host::v1::WriteGuestDiskRequest request;
     request.set_vm(args.vm);
@@ -198,8 +222,7 @@ absl::Status WriteDisk(Session* session, const Args& args) {
     const int64_t size = data.size();
     if (rest >= 0) rest -= size;
     // What comes next decides whether this is the last: that one makes all durable.
-    KS_ASSIGN_OR_RETURN(std::string next,
-                        file.Read(rest < 0 ? kChunkBytes : std::min(rest, kChunkBytes)));
+    KS_ASSIGN_OR_RETURN(std::string next, read());
     request.set_data(std::move(data));
     request.set_flush(next.empty());
     KS_RETURN_IF_ERROR(
