@@ -10,7 +10,8 @@
 namespace keysphere::controller::hosts {
 namespace {
 
-constexpr absl::Duration kFirstBackoff = absl::Seconds(1);
+// A host that boots refuses at first; its VMs wait for their keys.
+constexpr absl::Duration kFirstBackoff = absl::Milliseconds(200);
 constexpr absl::Duration kMaxBackoff = absl::Seconds(60);
 constexpr absl::Duration kSnapshotPatience = absl::Seconds(10);
 // A try that lasted so long has waited enough already.

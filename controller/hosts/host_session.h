@@ -42,7 +42,7 @@ struct SyncResult {
 // it.
 //
 // A host that does not answer is asked again at once while each try used up its deadline, and with
-// a capped exponential backoff (1 s to 60 s, jitter) where tries fail faster. A host that obeys
+// a capped exponential backoff (0.2 s to 60 s, jitter) where tries fail faster. A host that obeys
 // another controller (STALE_EPOCH, HOST_ATTACHED) is left alone.
 class HostSession : public std::enable_shared_from_this<HostSession> {
  public:
