@@ -100,18 +100,19 @@ void HostEncryption::AddKey(const access::Caller& caller, const v1::AddKeyReques
                     .Object("host", request.host())
                     .NextStep("Enable encryption mode first."));
   }
-  readiness_->EnsureKey(*host, request.key().provider_id(),
-                        [this, host = *host, key = request.key(),
-                         done = std::move(done)](absl::Status status) mutable {
-                          if (!status.ok()) return done(status);
-                          // Under a standard provider it is that one key.
-                          host->BringStandard(
-                              {needs_->Name(key)},
-                              [host, done = std::move(done)](absl::Status brought) mutable {
-                                if (!brought.ok()) return done(brought);
-                                done(host->Describe());
-                              });
-                        });
+  readiness_->EnsureKey(
+      *host, request.key().provider_id(),
+      [this, caller, host = *host, key = request.key(),
+       done = std::move(done)](absl::Status status) mutable {
+        if (!status.ok()) return done(status);
+        // Under a standard provider it is that one key.
+        host->BringStandard({needs_->Name(key)}, [this, caller, host, key, done = std::move(done)](
+                                                     absl::Status brought) mutable {
+          if (!brought.ok()) return done(brought);
+          Audit(events_, caller, "AddKey", HostObject(*host), key, {}, host->name());
+          done(host->Describe());
+        });
+      });
 }
 
 absl::StatusOr<HostEncryption::Candidates> HostEncryption::HostKeysToUse(
@@ -291,7 +292,7 @@ void HostEncryption::SetKeyPersistence(const access::Caller& caller,
   (*host)->link()->SetKeyPersistence(
       std::move(wanted),
       (*host)->OnStrand<host::v1::SetKeyPersistenceResponse>(
-          [host = *host, done = std::move(done)](
+          [this, caller, host = *host, done = std::move(done)](
               absl::StatusOr<host::v1::SetKeyPersistenceResponse> answer) mutable {
             if (!answer.ok()) {
               host->NoteAnswer(answer.status());
@@ -300,11 +301,15 @@ void HostEncryption::SetKeyPersistence(const access::Caller& caller,
             host::v1::GetHostStatusResponse status = host->status();
             status.set_key_persistence(answer->enabled());
             host->TakeStatus(status);
+            Audit(events_, caller,
+                  answer->enabled() ? "EnableKeyPersistence" : "DisableKeyPersistence",
+                  HostObject(*host), {}, {}, host->name());
             done(host->Describe());
           }));
 }
 
-void HostEncryption::WriteCoreDump(const access::Caller&, const v1::WriteCoreDumpRequest& request,
+void HostEncryption::WriteCoreDump(const access::Caller& caller,
+                                   const v1::WriteCoreDumpRequest& request,
                                    status::Callback<v1::WriteCoreDumpResponse> done) {
   const absl::StatusOr<Session> host = hosts_->Connected(request.host());
   if (!host.ok()) return done(host.status());
@@ -312,19 +317,23 @@ void HostEncryption::WriteCoreDump(const access::Caller&, const v1::WriteCoreDum
   wanted.set_epoch((*host)->epoch());
   wanted.set_vm(request.vm());
   (*host)->link()->WriteCoreDump(
-      std::move(wanted), (*host)->OnStrand<host::v1::WriteCoreDumpResponse>(
-                             [host = *host, done = std::move(done)](
-                                 absl::StatusOr<host::v1::WriteCoreDumpResponse> answer) mutable {
-                               if (!answer.ok()) {
-                                 host->NoteAnswer(answer.status());
-                                 return done(answer.status());
-                               }
-                               v1::WriteCoreDumpResponse response;
-                               response.set_path(answer->path());
-                               if (answer->has_key()) *response.mutable_key() = answer->key();
-                               response.set_bytes(answer->bytes());
-                               done(std::move(response));
-                             }));
+      std::move(wanted),
+      (*host)->OnStrand<host::v1::WriteCoreDumpResponse>(
+          [this, caller, host = *host, vm = request.vm(),
+           done = std::move(done)](absl::StatusOr<host::v1::WriteCoreDumpResponse> answer) mutable {
+            if (!answer.ok()) {
+              host->NoteAnswer(answer.status());
+              return done(answer.status());
+            }
+            v1::WriteCoreDumpResponse response;
+            response.set_path(answer->path());
+            if (answer->has_key()) *response.mutable_key() = answer->key();
+            response.set_bytes(answer->bytes());
+            Audit(events_, caller, "WriteCoreDump",
+                  vm.empty() ? HostObject(*host) : absl::StrCat("vm/", vm), response.key(), {},
+                  host->name());
+            done(std::move(response));
+          }));
 }
 
 void HostEncryption::UnlockAll(const access::Caller& caller, Session host,

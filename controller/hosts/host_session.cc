@@ -276,11 +276,13 @@ void HostSession::OnWatchEnd(uint64_t watch, absl::Status status) {
 
 void HostSession::TakeSnapshot(const host::v1::HostEvent::Snapshot& snapshot) {
   TakeStatus(snapshot.status());
+  for (auto& [path, held] : held_vms_) held.told.reset();
   std::map<std::string, host::v1::HostVm> gone = vms_;
   for (const host::v1::HostVm& vm : snapshot.vms()) {
     gone.erase(vm.vm().name());
     // A host that booted counts its generations anew.
-    vms_[vm.vm().name()].set_generation(0);
+    const auto known = vms_.find(vm.vm().name());
+    if (known != vms_.end()) known->second.set_generation(0);
     TakeVm(vm);
   }
   for (const auto& [name, vm] : gone) ForgetVm(name);
@@ -298,13 +300,37 @@ void HostSession::TakeVm(const host::v1::HostVm& vm) {
   const bool known = it != vms_.end() && !it->second.vm().name().empty();
   // Answers and the watch may overtake each other.
   if (known && vm.generation() < it->second.generation()) return;
+  if (!known && HoldBack(vm)) return;
   const v1::Vm before = known ? it->second.vm() : v1::Vm();
   vms_[name] = vm;
   CountVm(vm);
   deps_.observer->OnVm(name_, known ? &before : nullptr, vm.vm(), vm.user());
 }
 
+bool HostSession::HoldBack(const host::v1::HostVm& vm) {
+  const auto it = held_vms_.find(vm.vm().vmx_path());
+  if (it == held_vms_.end()) return false;
+  absl::optional<host::v1::HostVm>& told = it->second.told;
+  if (told.has_value() && vm.generation() < told->generation()) return true;
+  told = vm;
+  CountVm(vm);  // its keys are needed from now on
+  return true;
+}
+
+void HostSession::ReleaseVm(const std::string& vmx_path) {
+  const auto it = held_vms_.find(vmx_path);
+  if (it == held_vms_.end() || --it->second.holders > 0) return;
+  const absl::optional<host::v1::HostVm> told = std::move(it->second.told);
+  held_vms_.erase(it);
+  if (told.has_value()) TakeVm(*told);
+}
+
 void HostSession::ForgetVm(absl::string_view vm, const std::string& user) {
+  for (auto& [path, held] : held_vms_) {
+    if (!held.told.has_value() || held.told->vm().name() != vm) continue;
+    held.told.reset();
+    CountKeys(std::string(vm), {});
+  }
   const auto it = vms_.find(std::string(vm));
   if (it == vms_.end()) return;
   const v1::Vm before = it->second.vm();

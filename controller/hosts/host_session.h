@@ -134,6 +134,12 @@ class HostSession : public std::enable_shared_from_this<HostSession> {
   // The same of one that is untold, about a VM that it may have.
   absl::Status NotToldYet(absl::string_view vm) const;
 
+  // From a Hold to its Release what the host tells of a VM that is new to this vCenter waits: a
+  // registration is told when it is known whether the VM's key can be had (S89), as one change. By
+  // the path of its .vmx.
+  void HoldVm(const std::string& vmx_path) { ++held_vms_[vmx_path].holders; }
+  void ReleaseVm(const std::string& vmx_path);
+
   // Takes what the host answered about a VM, or told in the watch.
   void TakeVm(const host::v1::HostVm& vm);
   void TakeStatus(const host::v1::GetHostStatusResponse& status);
@@ -166,6 +172,12 @@ class HostSession : public std::enable_shared_from_this<HostSession> {
     bool ended = false;  // what could be had is at hand: the next message ends the first sync
   };
 
+  // A VM that is being registered.
+  struct HeldVm {
+    int holders = 0;
+    absl::optional<host::v1::HostVm> told;  // last
+  };
+
   // What the inventory has of this host; nullptr while it is being added.
   const inventory::HostRecord* Record() const;
   std::string Cluster() const;
@@ -194,6 +206,9 @@ class HostSession : public std::enable_shared_from_this<HostSession> {
   // What it should hold now; standard_ knows of it.
   remediation::DesiredState Desired();
 
+  bool HoldBack(const host::v1::HostVm& vm);
+  // Keys of its own VMs that it lacks and that its cluster's providers have or had.
+  std::vector<KeyNamePtr> LackingForItsVms();
   void CountVm(const host::v1::HostVm& vm);
   void CountHostKey();
   void CountKeys(const std::string& object, std::vector<KeyNamePtr> keys);
@@ -234,6 +249,7 @@ class HostSession : public std::enable_shared_from_this<HostSession> {
   absl::optional<crypto::TransportSession> transport_;  // with the host's boot of the last sealing
   host::v1::KeyReport keys_;
   std::map<std::string, host::v1::HostVm> vms_;
+  std::map<std::string, HeldVm> held_vms_;  // by the path of the .vmx
   bool snapshot_taken_ = false;
   bool told_ = false;             // a snapshot, ever
   bool first_sync_done_ = false;  // of this boot, by this controller

@@ -189,12 +189,27 @@ void HostSession::RunStandardStage() {
   stage_.ran = true;
   const remediation::DesiredState desired = Desired();
   if (desired.standard.empty() && first_sync_done_) return;
-  FetchStandard(safe() ? standard_.Lacking() : std::vector<KeyNamePtr>(),
-                [self = shared_from_this(), attachment = watch_number_](const absl::Status&) {
-                  if (self->watch_number_ != attachment) return;
-                  self->stage_.ended = true;
-                  self->SendStandard([](const absl::Status&) {});
-                });
+  auto ended = [self = shared_from_this(), attachment = watch_number_] {
+    if (self->watch_number_ != attachment) return;
+    self->stage_.ended = true;
+    self->SendStandard([](const absl::Status&) {});
+  };
+  if (safe()) {
+    FetchStandard(standard_.Lacking(), [ended](const absl::Status&) { ended(); });
+  } else {
+    // It takes none, but why its VMs are locked is to be known: does the KMS have their keys? (S89)
+    VerifyStandard(LackingForItsVms(), ended);
+  }
+}
+
+std::vector<KeyNamePtr> HostSession::LackingForItsVms() {
+  absl::flat_hash_set<KeyNamePtr> own;
+  for (const auto& [object, keys] : counted_keys_) own.insert(keys.begin(), keys.end());
+  std::vector<KeyNamePtr> lacking = standard_.Lacking();
+  lacking.erase(std::remove_if(lacking.begin(), lacking.end(),
+                               [&own](KeyNamePtr key) { return own.count(key) == 0; }),
+                lacking.end());
+  return lacking;
 }
 
 absl::StatusOr<StandardKeys::Sent> HostSession::FillStandard(bool removal,

@@ -85,8 +85,9 @@ std::string KmsCluster::status_reason() const {
     reasons.push_back(absl::StrCat(server.server().name(), ": ", server.reason()));
   }
   if (client_certificate_ends_soon_) {
-    reasons.push_back(
-        absl::StrCat("the client certificate ends on ", absl::FormatTime(client_certificate_end_)));
+    reasons.push_back(absl::StrCat("the client certificate ",
+                                   client_certificate_end_ <= deps_.clock->Now() ? "ended" : "ends",
+                                   " on ", absl::FormatTime(client_certificate_end_)));
   }
   return absl::StrJoin(reasons, "; ");
 }

@@ -69,16 +69,12 @@ void Vms::BringAndJudge(Session host, v1::Vm vm, status::Callback<v1::Vm> done) 
   host->BringStandard(lacking, [this, host, was_locked, vm = std::move(vm),
                                 done = std::move(done)](const absl::Status&) mutable {
     const hosts::KeyNamePtr home = needs_->Name(vm.key_id());
-    const auto now = [host, vm]() {
-      const auto it = host->vms().find(vm.name());
-      return it == host->vms().end() ? vm : it->second.vm();
-    };
-    const bool can_be_judged = was_locked && home != nullptr && host->Caches(home);
-    if (!can_be_judged || !host->connected()) return done(now());
-    host->link()->UnlockHostVm(
-        ForHost<host::v1::UnlockHostVmRequest>(*host, vm.name()),
-        Taking(host, [now, done = std::move(done)](const absl::StatusOr<v1::Vm>& judged) mutable {
-          done(judged.ok() ? *judged : now());
+    // With the key it is unlocked now; without, the host knows by now why it is not here (S89).
+    if (!was_locked || home == nullptr || !host->connected()) return done(std::move(vm));
+    host->link()->ReloadHostVm(
+        ForHost<host::v1::ReloadHostVmRequest>(*host, vm.name()),
+        Taking(host, [vm, done = std::move(done)](const absl::StatusOr<v1::Vm>& judged) mutable {
+          done(judged.ok() ? *judged : vm);
         }));
   });
 }
@@ -98,32 +94,43 @@ void Vms::RegisterVm(const access::Caller& caller, const v1::RegisterVmRequest& 
                      status::Callback<v1::Vm> done) {
   absl::StatusOr<Session> host = hosts_->Connected(request.host());
   if (!host.ok()) return done(host.status());
-  BringKeys(*host, [this, caller, host = *host, request, done = std::move(done)]() mutable {
+  // One answer: what the host says of the VM before its key was looked for is told nobody.
+  (*host)->HoldVm(request.vmx_path());
+  auto finish = [this, caller, host = *host, path = request.vmx_path(),
+                 done = std::move(done)](absl::StatusOr<v1::Vm> vm) mutable {
+    if (vm.ok()) TellRegistered(caller, *host, *vm);
+    host->ReleaseVm(path);
+    if (!vm.ok()) return done(std::move(vm));
+    const auto it = host->vms().find(vm->name());
+    done(it == host->vms().end() ? *std::move(vm) : it->second.vm());
+  };
+  BringKeys(*host, [this, caller, host = *host, request, finish = std::move(finish)]() mutable {
     host::v1::RegisterHostVmRequest wanted;
     wanted.set_epoch(host->epoch());
     wanted.set_vmx_path(request.vmx_path());
     wanted.set_name(request.name());
     host->link()->RegisterHostVm(
-        std::move(wanted), Taking(host, [this, caller, host, done = std::move(done)](
+        std::move(wanted), Taking(host, [this, caller, host, finish = std::move(finish)](
                                             absl::StatusOr<v1::Vm> vm) mutable {
-          if (vm.ok()) {
-            v1::Event event;
-            event.set_type(events::kVmRegistered);
-            event.set_object(VmObject(vm->name()));
-            event.set_user(caller.user);
-            event.set_message(
-                absl::StrCat("Virtual machine ", vm->name(), " is registered on ", host->name()));
-            (*event.mutable_arguments())["host"] = host->name();
-            events_->Append(std::move(event));
-          }
-          if (!vm.ok()) return done(std::move(vm));
-          EnableFor(caller, host, *std::move(vm),
-                    [this, host, done = std::move(done)](absl::StatusOr<v1::Vm> enabled) mutable {
-                      if (!enabled.ok()) return done(std::move(enabled));
-                      BringAndJudge(host, *std::move(enabled), std::move(done));
-                    });
+          if (!vm.ok()) return finish(std::move(vm));
+          EnableFor(
+              caller, host, *std::move(vm),
+              [this, host, finish = std::move(finish)](absl::StatusOr<v1::Vm> enabled) mutable {
+                if (!enabled.ok()) return finish(std::move(enabled));
+                BringAndJudge(host, *std::move(enabled), std::move(finish));
+              });
         }));
   });
+}
+
+void Vms::TellRegistered(const access::Caller& caller, const HostSession& host, const v1::Vm& vm) {
+  v1::Event event;
+  event.set_type(events::kVmRegistered);
+  event.set_object(VmObject(vm.name()));
+  event.set_user(caller.user);
+  event.set_message(absl::StrCat("Virtual machine ", vm.name(), " is registered on ", host.name()));
+  (*event.mutable_arguments())["host"] = host.name();
+  events_->Append(std::move(event));
 }
 
 void Vms::EnableFor(const access::Caller& caller, Session host, v1::Vm vm,
@@ -133,11 +140,8 @@ void Vms::EnableFor(const access::Caller& caller, Session host, v1::Vm vm,
     return done(std::move(vm));
   }
   if (!access_->Has(caller, access::kRegisterHost)) {
-    v1::UnregisterVmRequest request;
-    request.set_vm(vm.name());
-    request.set_host(host->name());
-    return UnregisterVm(
-        caller, request,
+    return UnregisterFrom(
+        host, vm.name(), caller.user,
         [host, done = std::move(done)](absl::StatusOr<v1::UnregisterVmResponse>) mutable {
           done(status::Error(v1::REASON_HOST_NOT_SAFE,
                              absl::StrCat("encryption mode of host ", status::Quote(host->name()),
@@ -160,12 +164,17 @@ void Vms::UnregisterVm(const access::Caller& caller, const v1::UnregisterVmReque
                        status::Callback<v1::UnregisterVmResponse> done) {
   const auto found = FindUsable(request.vm(), request.host());
   if (!found.ok()) return done(found.status());
-  auto wanted = ForHost<host::v1::UnregisterHostVmRequest>(*found->host, request.vm());
-  wanted.set_user(caller.user);
-  found->host->link()->UnregisterHostVm(
+  UnregisterFrom(found->host, request.vm(), caller.user, std::move(done));
+}
+
+void Vms::UnregisterFrom(Session host, const std::string& vm, const std::string& user,
+                         status::Callback<v1::UnregisterVmResponse> done) {
+  auto wanted = ForHost<host::v1::UnregisterHostVmRequest>(*host, vm);
+  wanted.set_user(user);
+  host->link()->UnregisterHostVm(
       std::move(wanted),
-      found->host->OnStrand<host::v1::UnregisterHostVmResponse>(
-          [host = found->host, vm = request.vm(), user = caller.user, done = std::move(done)](
+      host->OnStrand<host::v1::UnregisterHostVmResponse>(
+          [host, vm, user, done = std::move(done)](
               absl::StatusOr<host::v1::UnregisterHostVmResponse> answer) mutable {
             if (!answer.ok()) {
               host->NoteAnswer(answer.status());

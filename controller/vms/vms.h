@@ -65,6 +65,10 @@ class Vms {
   // and the VM's key can be had; a caller who may not hears HOST_NOT_SAFE and the VM goes (S151).
   void EnableFor(const access::Caller& caller, Session host, v1::Vm vm,
                  status::Callback<v1::Vm> done);
+  void TellRegistered(const access::Caller& caller, const hosts::HostSession& host,
+                      const v1::Vm& vm);
+  void UnregisterFrom(Session host, const std::string& vm, const std::string& user,
+                      status::Callback<v1::UnregisterVmResponse> done);
   // Brings what the host lacks; what it may not have shows when the host does the work.
   void BringKeys(Session host, absl::AnyInvocable<void()> then);
   // The same with the VM's keys of standard providers.

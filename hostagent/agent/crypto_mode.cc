@@ -24,11 +24,19 @@ std::string CheckValueOf(const keys::KeyCache& cache, const v1::CryptoKeyId& key
   return brought.empty() ? cache.CheckValue(key.provider_id(), key.key_id()) : brought;
 }
 
-void MakeSafe(const v1::CryptoKeyId& key, const std::string& check_value, config::HostKey* state) {
+// Whether a key is, or with this request comes to be, one of a KMS.
+bool IsStandard(const keys::KeyCache& cache, const v1::CryptoKeyId& key,
+                const std::string& brought) {
+  return !brought.empty() || !cache.standard().CheckValue(key.provider_id(), key.key_id()).empty();
+}
+
+void MakeSafe(const v1::CryptoKeyId& key, const std::string& check_value, bool standard,
+              config::HostKey* state) {
   state->set_state(config::CRYPTO_STATE_SAFE);
   state->set_provider(key.provider_id());
   state->set_key_id(key.key_id());
   state->set_kcv(check_value);
+  state->set_standard(standard);
 }
 
 bool IsNamed(const config::HostKey& state, const v1::CryptoKeyId& key) {
@@ -154,7 +162,7 @@ absl::StatusOr<bool> ChangeCryptoMode(SetCryptoModeRequest::Action action,
         return WrongState(*state, "be enabled only once it is prepared");
       }
       KS_RETURN_IF_ERROR(CheckKey(cache, key, brought, *state));
-      MakeSafe(key, CheckValueOf(cache, key, brought), state);
+      MakeSafe(key, CheckValueOf(cache, key, brought), IsStandard(cache, key, brought), state);
       return true;
     case SetCryptoModeRequest::ACTION_DISABLE:
       if (now != v1::CRYPTO_STATE_SAFE) {
@@ -171,7 +179,7 @@ absl::StatusOr<bool> ChangeCryptoMode(SetCryptoModeRequest::Action action,
         return false;
       }
       KS_RETURN_IF_ERROR(CheckKey(cache, key, brought, *state));
-      MakeSafe(key, CheckValueOf(cache, key, brought), state);
+      MakeSafe(key, CheckValueOf(cache, key, brought), IsStandard(cache, key, brought), state);
       return true;
     default:
       return status::Error(v1::REASON_INVALID_ARGUMENT, "action is not set");
@@ -192,7 +200,7 @@ absl::StatusOr<bool> EnableFor(const std::string& provider, const std::string& k
   key.set_provider_id(provider);
   key.set_key_id(key_id);
   KS_RETURN_IF_ERROR(CheckKey(cache, key, /*brought=*/"", *state));
-  MakeSafe(key, cache.CheckValue(provider, key_id), state);
+  MakeSafe(key, cache.CheckValue(provider, key_id), IsStandard(cache, key, /*brought=*/""), state);
   return true;
 }
 
@@ -213,16 +221,27 @@ bool BootCryptoMode(const keys::KeyCache& cache, const std::string& new_key_id,
       cache.HostKey(state->provider(), state->key_id()).ok()) {
     return false;
   }
+  state->set_state(config::CRYPTO_STATE_INCAPABLE);
+  if (!AwaitsHostKey(cache, *state)) MakeOwnHostKey(cache, new_key_id, state);
+  return true;
+}
+
+bool AwaitsHostKey(const keys::KeyCache& cache, const config::HostKey& state) {
+  return StateOf(state) == v1::CRYPTO_STATE_INCAPABLE && state.standard() && cache.size() > 0;
+}
+
+bool MakeOwnHostKey(const keys::KeyCache& cache, const std::string& new_key_id,
+                    config::HostKey* state) {
+  if (StateOf(*state) != v1::CRYPTO_STATE_INCAPABLE) return false;
   for (const host::v1::KeyEntry& held : cache.Held()) {
     if (!cache.HostKey(held.provider(), new_key_id).ok()) continue;
     v1::CryptoKeyId key;
     key.set_provider_id(held.provider());
     key.set_key_id(new_key_id);
-    MakeSafe(key, held.key_check_value(), state);
+    MakeSafe(key, held.key_check_value(), /*standard=*/false, state);
     return true;
   }
-  state->set_state(config::CRYPTO_STATE_INCAPABLE);
-  return true;
+  return false;
 }
 
 }  // namespace keysphere::hostagent::agent

@@ -40,10 +40,19 @@ absl::StatusOr<bool> EnableFor(const std::string& provider, const std::string& k
                                const keys::KeyCache& cache, config::HostKey* state);
 
 // What a boot makes of it: pendingIncapable becomes incapable (S97); safe stays if the host key can
-// be derived (S51) from the KDK of then or was persisted (S57), else the host makes a new one,
-// `new_key_id`, from a key that it holds, else it is incapable and remembers which key it lost
-// (S150). True: changed.
+// be derived (S51) from the KDK of then or was persisted (S57), else it is incapable and remembers
+// which key it lost, or has made its own, `new_key_id`, unless it awaits the old one (S150). True:
+// changed.
 bool BootCryptoMode(const keys::KeyCache& cache, const std::string& new_key_id,
+                    config::HostKey* state);
+
+// The host lost a KMS's key, which its controller may bring again, and could make its own if none
+// comes.
+bool AwaitsHostKey(const keys::KeyCache& cache, const config::HostKey& state);
+
+// Makes a host that is incapable safe with a new host key, `new_key_id`, from a native provider's
+// key that it holds (S150). False: there is none, or it is not incapable.
+bool MakeOwnHostKey(const keys::KeyCache& cache, const std::string& new_key_id,
                     config::HostKey* state);
 
 // Why a key cannot be used here: KEY_MISMATCH, the reason why its provider is withheld,

@@ -138,6 +138,8 @@ class HostAgent {
                     absl::AnyInvocable<void(absl::Status)> done);
   absl::Status LoadKeys();
   void BootVms(absl::AnyInvocable<void(absl::Status)> done);
+  // The wait of a boot is over (S149), and no controller has brought a host key (S150).
+  void KeysDidNotCome();
   void EndKeyWait();
   // Tells when no VM waits for its keys any more.
   void NoteBootComplete();
@@ -195,6 +197,7 @@ class HostAgent {
   // Of the attachment's desired state; at least what is durable.
   int64_t generation_ = 0;
   bool was_waiting_ = false;
+  bool awaits_host_key_ = false;
   clock::Clock::TimerId key_wait_timer_ = clock::Clock::kNoTimer;
   std::atomic<WatchId> last_watch_{0};
 };

@@ -169,10 +169,11 @@ void HostAgent::BootVms(absl::AnyInvocable<void(absl::Status)> done) {
   vms_->Boot([this, done = std::move(done)]() mutable {
     phase_ = Phase::kOpen;
     was_waiting_ = vms_->waiting();
-    if (was_waiting_) {
+    awaits_host_key_ = AwaitsHostKey(host_.keys, host_.configuration().host_key());
+    if (was_waiting_ || awaits_host_key_) {
       key_wait_timer_ = host_.options.clock->RunAfter(
           host_.options.boot_key_wait,
-          host_.lifetime.Guard([this] { host_.strand.Post([this] { EndKeyWait(); }); }));
+          host_.lifetime.Guard([this] { host_.strand.Post([this] { KeysDidNotCome(); }); }));
     }
     host_.log().Info("host.booted",
                      {{"host", host_.options.name},
@@ -183,6 +184,19 @@ void HostAgent::BootVms(absl::AnyInvocable<void(absl::Status)> done) {
                       {"vms", host_.configuration().vms_size()}});
     done(absl::OkStatus());
   });
+}
+
+void HostAgent::KeysDidNotCome() {
+  if (phase_ != Phase::kOpen) return;
+  if (!std::exchange(awaits_host_key_, false)) return EndKeyWait();
+  host_.config->Submit(
+      [this](config::HostConfig* config) -> absl::StatusOr<bool> {
+        return MakeOwnHostKey(host_.keys, host_.options.random->Uuid(), config->mutable_host_key());
+      },
+      [this](const absl::Status& made) {
+        if (made.ok()) CryptoModeChanged();
+        EndKeyWait();
+      });
 }
 
 void HostAgent::EndKeyWait() {
@@ -196,7 +210,7 @@ void HostAgent::EndKeyWait() {
 void HostAgent::NoteBootComplete() {
   if (!was_waiting_ || vms_->waiting()) return;
   was_waiting_ = false;
-  host_.options.clock->Cancel(key_wait_timer_);
+  if (!awaits_host_key_) host_.options.clock->Cancel(key_wait_timer_);
   StatusChanged();
 }
 

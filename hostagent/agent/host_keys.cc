@@ -230,6 +230,10 @@ void HostAgent::CommitKeys(const ApplyKeysRequest& request, KeyChange* change,
     done(std::move(*response));
   };
   const bool first_sync = request.first_sync();
+  // What the controller could do for the host key is done (S150).
+  if (first_sync && std::exchange(awaits_host_key_, false) && !was_waiting_) {
+    host_.options.clock->Cancel(key_wait_timer_);
+  }
   vms_->JudgeAfterPurge(change->gone, [this, response, first_sync, answer = std::move(answer)](
                                           const std::vector<std::string>& locked) mutable {
     if (!first_sync) {

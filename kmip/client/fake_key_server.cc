@@ -61,6 +61,13 @@ void FakeKeys::Remove(const std::string& uid) {
   keys_.erase(uid);
 }
 
+void FakeKeys::Replace(const std::string& uid) {
+  absl::StatusOr<crypto::SecretKey> bytes = crypto::SecretKey::Random(kKeyBytes);
+  sync::MutexLock lock(&mutex_);
+  const auto it = keys_.find(uid);
+  if (it != keys_.end() && bytes.ok()) it->second.bytes = *std::move(bytes);
+}
+
 absl::StatusOr<std::string> FakeKeys::Create() {
   KS_ASSIGN_OR_RETURN(crypto::SecretKey bytes, crypto::SecretKey::Random(kKeyBytes));
   std::string uid = random_->Uuid();

@@ -27,6 +27,8 @@ class FakeKeys {
   void SetState(const std::string& uid, KeyState state);
   // The key is missing from now on.
   void Remove(const std::string& uid);
+  // Another key bears its identifier from now on.
+  void Replace(const std::string& uid);
 
   absl::StatusOr<std::string> Create();
   absl::StatusOr<crypto::SecretKey> Get(const std::string& uid);

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "common/files/names.h"
 #include "common/status/status.h"
 #include "google/protobuf/util/time_util.h"
@@ -21,6 +22,31 @@ absl::Duration ToDuration(const google::protobuf::Duration& duration) {
 
 absl::Status Invalid(absl::string_view message) {
   return status::Error(v1::REASON_INVALID_ARGUMENT, message);
+}
+
+// What was asked for, for people. Empty: no fault.
+std::string InWords(const sim::v1::SetKmsFaultRequest& request) {
+  const sim::v1::KmsFault& fault = request.fault();
+  std::vector<std::string> words;
+  const auto add = [&words](bool holds, const auto&... parts) {
+    if (holds) words.push_back(absl::StrCat(parts...));
+  };
+  const auto duration = [](const google::protobuf::Duration& value) {
+    return absl::FormatDuration(ToDuration(value));
+  };
+  add(fault.mode() == sim::v1::KmsFault::MODE_REFUSE, "refuse");
+  add(fault.mode() == sim::v1::KmsFault::MODE_HANG, "hang");
+  add(fault.has_latency(), "latency ", duration(fault.latency()));
+  add(fault.has_latency_jitter(), "jitter ", duration(fault.latency_jitter()));
+  add(fault.drop_after_bytes() > 0, "drop after ", fault.drop_after_bytes(), " bytes");
+  add(fault.fail_request() > 0, "request ", fault.fail_request(), " fails");
+  add(fault.missing_keys_size() > 0, fault.missing_keys_size(), " keys missing");
+  add(fault.all_keys_missing(), "all keys missing");
+  add(fault.inactive_keys_size() > 0, fault.inactive_keys_size(), " keys inactive");
+  add(fault.die_after_create(), "die after create");
+  add(request.has_certificate_ends_in(), "certificate ends in ",
+      duration(request.certificate_ends_in()));
+  return absl::StrJoin(words, ", ");
 }
 
 }  // namespace
@@ -44,26 +70,38 @@ std::unique_ptr<rpc::RuleTable> SimulatorRules() {
 
 void Simulator::GetCluster(const rpc::CallInfo&, const sim::v1::GetClusterRequest&,
                            Callback<sim::v1::SimulatedCluster> done) {
-  done(deps_.cluster->Describe());
+  sim::v1::SimulatedCluster cluster = deps_.cluster->Describe();
+  sync::MutexLock lock(&mutex_);
+  for (sim::v1::SimulatedProcess& process : *cluster.mutable_processes()) {
+    const auto fault = kms_faults_.find(process.name());
+    const bool lives = process.state() == sim::v1::PROCESS_STATE_RUNNING ||
+                       process.state() == sim::v1::PROCESS_STATE_PAUSED;
+    if (lives && fault != kms_faults_.end()) process.set_kms_fault(fault->second);
+  }
+  done(std::move(cluster));
 }
 
 void Simulator::StartProcess(const rpc::CallInfo&, const sim::v1::StartProcessRequest& request,
                              Callback<sim::v1::SimulatedProcess> done) {
+  EndKmsFault(request.name());
   deps_.cluster->Start(request.name(), std::move(done));
 }
 
 void Simulator::KillProcess(const rpc::CallInfo&, const sim::v1::KillProcessRequest& request,
                             Callback<sim::v1::SimulatedProcess> done) {
+  EndKmsFault(request.name());
   deps_.cluster->Kill(request.name(), std::move(done));
 }
 
 void Simulator::StopProcess(const rpc::CallInfo&, const sim::v1::StopProcessRequest& request,
                             Callback<sim::v1::SimulatedProcess> done) {
+  EndKmsFault(request.name());
   deps_.cluster->Stop(request.name(), std::move(done));
 }
 
 void Simulator::RebootProcess(const rpc::CallInfo&, const sim::v1::RebootProcessRequest& request,
                               Callback<sim::v1::SimulatedProcess> done) {
+  EndKmsFault(request.name());
   deps_.cluster->Reboot(request.name(), std::move(done));
 }
 
@@ -127,6 +165,10 @@ void Simulator::SetKmsFault(const rpc::CallInfo&, const sim::v1::SetKmsFaultRequ
   if (!node.ok()) return done(node.status());
   absl::StatusOr<sim::v1::SetFaultRequest> told = KmsFaultFor(*node, request);
   if (!told.ok()) return done(told.status());
+  {
+    sync::MutexLock lock(&mutex_);
+    kms_faults_[node->name()] = InWords(request);
+  }
   deps_.kms->SetFault(
       *node, *std::move(told),
       [done = std::move(done)](const absl::StatusOr<sim::v1::SetFaultResponse>& set) mutable {
@@ -171,6 +213,17 @@ absl::StatusOr<sim::v1::SetFaultRequest> Simulator::KmsFaultFor(
   told.set_certificate_file(files.certificate);
   told.set_key_file(files.key);
   return told;
+}
+
+void Simulator::EndKmsFault(const std::string& name) {
+  const absl::StatusOr<sim::v1::SimulatedProcess> node = deps_.cluster->Get(name);
+  if (!node.ok() || node->kind() != sim::v1::PROCESS_KIND_KMS) return;
+  {
+    sync::MutexLock lock(&mutex_);
+    kms_faults_.erase(name);
+  }
+  if (deps_.master == nullptr) return;
+  SetKmsLinks(*node, absl::ZeroDuration(), /*hangs=*/false).IgnoreError();  // both have slots
 }
 
 absl::Status Simulator::SetKmsLinks(const sim::v1::SimulatedProcess& node, absl::Duration latency,

@@ -92,6 +92,8 @@ class Simulator {
   // What the node itself is to be told of it; the rest is done to its links.
   absl::StatusOr<sim::v1::SetFaultRequest> KmsFaultFor(const sim::v1::SimulatedProcess& node,
                                                        const sim::v1::SetKmsFaultRequest& request);
+  // A fault ends with the process that it was set for.
+  void EndKmsFault(const std::string& name);
   absl::Status SetKmsLinks(const sim::v1::SimulatedProcess& node, absl::Duration latency,
                            bool hangs);
   absl::StatusOr<sim::v1::IssueUserCertificateResponse> Issue(
@@ -101,6 +103,8 @@ class Simulator {
   sync::Mutex mutex_;
   // KMS nodes whose links bear a fault of SetKmsFault.
   std::set<std::string> kms_links_ ABSL_GUARDED_BY(mutex_);
+  // By node, in words.
+  std::map<std::string, std::string> kms_faults_ ABSL_GUARDED_BY(mutex_);
 };
 
 // Only the user that started the cluster may use its simulator.

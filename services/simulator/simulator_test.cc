@@ -84,6 +84,16 @@ class SimulatorTest : public ::testing::Test {
     return Call(&Simulator::SetKmsFault, request).status();
   }
 
+  // What a list of processes says of kms-1.
+  std::string ListedFault() {
+    const auto cluster = Call(&Simulator::GetCluster, sim::v1::GetClusterRequest());
+    EXPECT_THAT(cluster, IsOk());
+    for (const sim::v1::SimulatedProcess& process : cluster->processes()) {
+      if (process.name() == "kms-1") return process.kms_fault();
+    }
+    return "no kms-1";
+  }
+
   sim::v1::SimulatedProcess node_;
   FakeKmsLink kms_link_;
   Waiting<bool> shutdown_;
@@ -172,6 +182,53 @@ TEST_F(SimulatorTest, FaultsOfAKmsAreForItsNode) {
   EXPECT_THAT(SetKmsFault(fault), HasReason(v1::REASON_INVALID_STATE));
 }
 
+// However the process ends: what starts is healthy, and its links are.
+TEST_F(SimulatorTest, AFaultOfAKmsEndsWithItsProcess) {
+  Make(/*simulated_time=*/true);
+  StartKms();
+  const int slot = testing_->cluster().SlotOf("vcenter-a").value();
+  const auto page = clock::page::PageClock::Open(testing_->master()->FlagOf(slot)).value();
+  const auto link = [&] {
+    return page->links().Lookup(page->links().SlotOf("kms/" + node_.address()));
+  };
+  sim::v1::KmsFault fault;
+  fault.set_mode(sim::v1::KmsFault::MODE_HANG);
+  fault.mutable_latency()->set_seconds(2);
+  fault.set_all_keys_missing(true);
+  const auto is_well = [&] {
+    return link().out.delay == absl::ZeroDuration() && !link().back.cut && ListedFault().empty();
+  };
+  sim::v1::KillProcessRequest kill;
+  kill.set_name("kms-1");
+  sim::v1::StopProcessRequest stop;
+  stop.set_name("kms-1");
+  sim::v1::StartProcessRequest start;
+  start.set_name("kms-1");
+  sim::v1::RebootProcessRequest reboot;
+  reboot.set_name("kms-1");
+
+  ASSERT_THAT(SetKmsFault(fault), IsOk());
+  EXPECT_EQ(ListedFault(), "hang, latency 2s, all keys missing");
+  EXPECT_FALSE(is_well());
+  ASSERT_THAT(Call(&Simulator::KillProcess, kill), IsOk());
+  EXPECT_TRUE(is_well());
+  ASSERT_THAT(Call(&Simulator::StartProcess, start), IsOk());
+  EXPECT_TRUE(is_well());
+  ASSERT_THAT(SetKmsFault(fault), IsOk());
+  ASSERT_THAT(Call(&Simulator::StopProcess, stop), IsOk());
+  EXPECT_TRUE(is_well());
+  ASSERT_THAT(Call(&Simulator::StartProcess, start), IsOk());
+  ASSERT_THAT(SetKmsFault(fault), IsOk());
+  ASSERT_THAT(Call(&Simulator::RebootProcess, reboot), IsOk());
+  EXPECT_TRUE(is_well());
+  // It ended by itself.
+  ASSERT_THAT(SetKmsFault(fault), IsOk());
+  ASSERT_THAT(testing_->Do(&Cluster::Kill, "kms-1"), IsOk());
+  EXPECT_EQ(ListedFault(), "");
+  ASSERT_THAT(Call(&Simulator::StartProcess, start), IsOk());
+  EXPECT_TRUE(is_well());
+}
+
 TEST_F(SimulatorTest, OnSimulatedTimeAKmsIsSlowByItsLinks) {
   Make(/*simulated_time=*/true);
   StartKms();
@@ -195,8 +252,10 @@ TEST_F(SimulatorTest, OnSimulatedTimeAKmsIsSlowByItsLinks) {
   EXPECT_FALSE(link().out.cut);
   EXPECT_TRUE(link().back.cut);
   EXPECT_EQ(told.fault().mode(), sim::v1::KmsFault::MODE_UNSPECIFIED);
+  EXPECT_EQ(ListedFault(), "hang");
   ASSERT_THAT(SetKmsFault(sim::v1::KmsFault()), IsOk());
   EXPECT_FALSE(link().back.cut);
+  EXPECT_EQ(ListedFault(), "");
 
   fault.Clear();
   fault.mutable_latency_jitter()->set_seconds(1);

@@ -7,46 +7,10 @@
 namespace keysphere::tests {
 namespace {
 
-using controller::encryption::HostEncryption;
 using controller::providers::Providers;
 
 class HostsTest : public Stage {
  protected:
-  // One step of the state machine of a host's encryption mode.
-  absl::Status Prepare(const std::string& host) {
-    v1::PrepareCryptoRequest request;
-    request.set_host(host);
-    return a.Call(&VCenter::host_encryption, &HostEncryption::PrepareCrypto, request).status();
-  }
-  absl::Status Enable(const std::string& host, const v1::CryptoKeyId& key) {
-    v1::EnableCryptoRequest request;
-    request.set_host(host);
-    *request.mutable_key() = key;
-    return a.Call(&VCenter::host_encryption, &HostEncryption::EnableCrypto, request).status();
-  }
-  absl::Status Disable(const std::string& host) {
-    v1::DisableCryptoRequest request;
-    request.set_host(host);
-    return a.Call(&VCenter::host_encryption, &HostEncryption::DisableCrypto, request).status();
-  }
-  absl::Status ChangeKey(const std::string& host, const v1::CryptoKeyId& key) {
-    v1::ChangeKeyRequest request;
-    request.set_host(host);
-    *request.mutable_key() = key;
-    return a.Call(&VCenter::host_encryption, &HostEncryption::ChangeKey, request).status();
-  }
-  absl::Status AddKey(const std::string& host, const std::string& provider) {
-    v1::AddKeyRequest request;
-    request.set_host(host);
-    request.mutable_key()->set_provider_id(provider);
-    return a.Call(&VCenter::host_encryption, &HostEncryption::AddKey, request).status();
-  }
-  static v1::CryptoKeyId Key(const std::string& provider, const std::string& id = "") {
-    v1::CryptoKeyId key;
-    key.set_provider_id(provider);
-    key.set_key_id(id);
-    return key;
-  }
   v1::CryptoState StateOf(const std::string& host) { return a.Host(host).crypto_state(); }
 };
 
@@ -301,13 +265,13 @@ TEST_F(HostsTest, S97_DisableLastsUntilTheReboot) {
 
 TEST_F(HostsTest, S98_AddKeyAndChangeKeyNeedASafeHost) {
   UseNkp();
-  EXPECT_THAT(AddKey("esx-1", "nkp"), HasReason(v1::REASON_INVALID_STATE));
+  EXPECT_THAT(AddKey("esx-1", Key("nkp")), HasReason(v1::REASON_INVALID_STATE));
   EXPECT_THAT(ChangeKey("esx-1", Key("nkp")), HasReason(v1::REASON_INVALID_STATE));
   ASSERT_THAT(Prepare("esx-1"), IsOk());
-  EXPECT_THAT(AddKey("esx-1", "nkp"), HasReason(v1::REASON_INVALID_STATE));
+  EXPECT_THAT(AddKey("esx-1", Key("nkp")), HasReason(v1::REASON_INVALID_STATE));
   EXPECT_THAT(ChangeKey("esx-1", Key("nkp")), HasReason(v1::REASON_INVALID_STATE));
   ASSERT_THAT(Enable("esx-1", Key("nkp", "k1")), IsOk());
-  EXPECT_THAT(AddKey("esx-1", "nkp"), IsOk());
+  EXPECT_THAT(AddKey("esx-1", Key("nkp")), IsOk());
   EXPECT_THAT(ChangeKey("esx-1", Key("nkp", "k2")), IsOk());
   EXPECT_EQ(a.Host("esx-1").host_key().key_id(), "k2");
 }

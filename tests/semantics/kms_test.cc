@@ -6,28 +6,7 @@ namespace {
 
 using controller::alarms::kKmsUnreachable;
 
-class KmsTest : public StandardStage {
- protected:
-  v1::CryptoKeyStatus StatusOf(const std::string& provider, const std::string& key_id) {
-    v1::QueryCryptoKeyStatusRequest request;
-    v1::CryptoKeyId* const key = request.add_keys();
-    key->set_provider_id(provider);
-    key->set_key_id(key_id);
-    const auto answer =
-        a.Call(&VCenter::vm_encryption, &controller::encryption::VmEncryption::QueryCryptoKeyStatus,
-               request);
-    EXPECT_THAT(answer, IsOk());
-    return answer.ok() ? answer->statuses(0) : v1::CryptoKeyStatus();
-  }
-  absl::StatusOr<v1::CryptoKeyId> Generate(const std::string& provider) {
-    v1::GenerateKeyRequest request;
-    request.set_provider(provider);
-    const auto made = a.Call(&VCenter::vm_encryption,
-                             &controller::encryption::VmEncryption::GenerateKey, request);
-    if (!made.ok()) return made.status();
-    return made->key();
-  }
-};
+class KmsTest : public StandardStage {};
 
 TEST_F(KmsTest, S60_NodesTakeTurnsAndADeadOneIsPassedOver) {
   FakeKms& three = cluster.AddKms("three", 3);

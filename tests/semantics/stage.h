@@ -14,6 +14,7 @@
 // What the tests of the contract begin with.
 namespace keysphere::tests {
 
+using controller::encryption::HostEncryption;
 using controller::vcenter::VCenter;
 using hostagent::agent::HostAgent;
 using hostagent::tpm::TpmVersion;
@@ -94,6 +95,41 @@ class Stage : public ::testing::Test {
   // Takes esx-1 to vcenter-b.
   void MoveToB(const std::string& host = "esx-1") {
     ASSERT_THAT(b.AddHost(host, "cluster-b", /*force=*/true), IsOk());
+  }
+  // One step of the state machine of a host's encryption mode.
+  absl::Status Prepare(const std::string& host) {
+    v1::PrepareCryptoRequest request;
+    request.set_host(host);
+    return a.Call(&VCenter::host_encryption, &HostEncryption::PrepareCrypto, request).status();
+  }
+  absl::Status Enable(const std::string& host, const v1::CryptoKeyId& key) {
+    v1::EnableCryptoRequest request;
+    request.set_host(host);
+    *request.mutable_key() = key;
+    return a.Call(&VCenter::host_encryption, &HostEncryption::EnableCrypto, request).status();
+  }
+  absl::Status Disable(const std::string& host) {
+    v1::DisableCryptoRequest request;
+    request.set_host(host);
+    return a.Call(&VCenter::host_encryption, &HostEncryption::DisableCrypto, request).status();
+  }
+  absl::Status ChangeKey(const std::string& host, const v1::CryptoKeyId& key) {
+    v1::ChangeKeyRequest request;
+    request.set_host(host);
+    *request.mutable_key() = key;
+    return a.Call(&VCenter::host_encryption, &HostEncryption::ChangeKey, request).status();
+  }
+  absl::Status AddKey(const std::string& host, const v1::CryptoKeyId& key) {
+    v1::AddKeyRequest request;
+    request.set_host(host);
+    *request.mutable_key() = key;
+    return a.Call(&VCenter::host_encryption, &HostEncryption::AddKey, request).status();
+  }
+  static v1::CryptoKeyId Key(const std::string& provider, const std::string& id = "") {
+    v1::CryptoKeyId key;
+    key.set_provider_id(provider);
+    key.set_key_id(id);
+    return key;
   }
   // To after the next periodic pass of every vCenter.
   void Tick() { cluster.Advance(absl::Minutes(5)); }

@@ -1,10 +1,17 @@
 // A standard key provider with real daemons: controller, hosts and the nodes of a KMS.
+#include <openssl/pem.h>
+#include <openssl/x509.h>
+
 #include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "common/files/file_system.h"
+#include "common/files/names.h"
+#include "common/identity/authority.h"
+#include "common/identity/openssl.h"
 #include "common/status/matchers.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -18,6 +25,7 @@
 namespace keysphere::tests {
 namespace {
 
+using status::HasReason;
 using status::IsOk;
 using ::testing::Contains;
 using ::testing::HasSubstr;
@@ -123,6 +131,13 @@ class StandardProviderTest : public ::testing::Test {
         .value_or(sim::v1::KmsStats());
   }
 
+  absl::Time SimulatedNow() {
+    const auto state =
+        Ask<sim::v1::Simulator>("", &SimulatorStub::GetClock, sim::v1::GetClockRequest());
+    EXPECT_THAT(state, IsOk());
+    return absl::FromUnixSeconds(state.ok() ? state->now().seconds() : 0);
+  }
+
   std::unique_ptr<RunningCluster> cluster_;
 };
 
@@ -134,6 +149,224 @@ TEST_F(StandardProviderTest, S38_AsManyKeysAsVmsAndHostsWhoeverEncryptsAtOnce) {
   int64_t created = 0;
   for (const char* node : {"kms-1", "kms-2"}) created += Stats(node).requests().at("Create");
   EXPECT_EQ(created, 24 + 4);
+}
+
+// What stands between a provider whose servers are named and one that serves.
+class KmsTrustTest : public StandardProviderTest {
+ protected:
+  // One host, two nodes, and a provider that trusts nobody yet.
+  void UpWithoutTrust() {
+    Up({"--hosts", "1", "--kms", "2", "--simulated-time"});
+    v1::CreateKeyProviderRequest create;
+    create.set_name(kProvider);
+    for (const char* node : {"kms-1", "kms-2"}) {
+      v1::KmsServer* const server = create.mutable_standard()->add_servers();
+      server->set_name(node);
+      server->set_address(cluster_->Process(node).address());
+    }
+    ASSERT_THAT(Ask<v1::KeyProviders>(kVCenter, &ProvidersStub::CreateKeyProvider, create), IsOk());
+  }
+  // As the servers are now.
+  v1::StandardProviderInfo Check() {
+    v1::CheckKmsServersRequest request;
+    request.set_name(kProvider);
+    const auto checked = Ask<v1::KeyProviders>(kVCenter, &ProvidersStub::CheckKmsServers, request);
+    EXPECT_THAT(checked, IsOk());
+    if (!checked.ok()) return v1::StandardProviderInfo();
+    // The health of the provider tells the same (S92).
+    const bool red = checked->standard_info().status() == v1::KMS_STATUS_RED;
+    EXPECT_EQ(checked->health().status() == v1::ProviderHealth::STATUS_ERROR, red);
+    return checked->standard_info();
+  }
+  void ExpectRed(const std::string& reason) {
+    const v1::StandardProviderInfo info = Check();
+    EXPECT_EQ(info.status(), v1::KMS_STATUS_RED);
+    EXPECT_THAT(info.status_reason(), HasSubstr(reason));
+    for (const v1::KmsServerStatus& server : info.server_statuses()) {
+      EXPECT_EQ(server.status(), v1::KMS_STATUS_RED);
+      EXPECT_THAT(server.reason(), HasSubstr(reason)) << server.server().name();
+    }
+  }
+  v1::RetrieveKmsServerCertificateResponse Shown(const std::string& node) {
+    v1::RetrieveKmsServerCertificateRequest request;
+    request.set_name(kProvider);
+    request.set_server(node);
+    const auto shown =
+        Ask<v1::KeyProviders>(kVCenter, &ProvidersStub::RetrieveKmsServerCertificate, request);
+    EXPECT_THAT(shown, IsOk());
+    return shown.value_or(v1::RetrieveKmsServerCertificateResponse());
+  }
+  void Trust(const std::string& pem) {
+    v1::TrustKmsServerRequest request;
+    request.set_name(kProvider);
+    request.set_certificate(pem);
+    ASSERT_THAT(Ask<v1::KeyProviders>(kVCenter, &ProvidersStub::TrustKmsServer, request), IsOk());
+  }
+  absl::Status SetClient(const std::string& certificate, absl::string_view key = "") {
+    v1::SetKmsClientCertificateRequest request;
+    request.set_name(kProvider);
+    request.set_certificate(certificate);
+    request.set_private_key(std::string(key));
+    return Ask<v1::KeyProviders>(kVCenter, &ProvidersStub::SetKmsClientCertificate, request)
+        .status();
+  }
+  absl::Status SetClient(const identity::Credentials& credentials) {
+    return SetClient(credentials.certificate_pem, credentials.key_pem.view());
+  }
+  std::string Csr() {
+    v1::GenerateKmsClientCsrRequest request;
+    request.set_name(kProvider);
+    const auto made =
+        Ask<v1::KeyProviders>(kVCenter, &ProvidersStub::GenerateKmsClientCsr, request);
+    EXPECT_THAT(made, IsOk());
+    return made.ok() ? made->csr() : "";
+  }
+  std::string CaFolder() { return files::FolderOf(cluster_->Read().ca_certificate()); }
+  // What the CA that the nodes trust makes of a request.
+  std::string Sign(const std::string& csr) {
+    const files::FileSystem files;
+    const auto pem = [&files, this](const char* name) {
+      return files.ReadFile(CaFolder() + name, 1 << 20).value();
+    };
+    const auto ca = identity::ParseCertificates(pem("/ca.crt"));
+    const identity::KeyPtr ca_key = identity::ParseKey(pem("/ca.key"));
+    const identity::BioPtr in(BIO_new_mem_buf(csr.data(), static_cast<int>(csr.size())));
+    const std::unique_ptr<X509_REQ, identity::OpensslFree<X509_REQ_free>> request(
+        PEM_read_bio_X509_REQ(in.get(), nullptr, nullptr, nullptr));
+    const identity::X509Ptr made(X509_new());
+    X509_set_version(made.get(), 2);
+    ASN1_INTEGER_set(X509_get_serialNumber(made.get()), 4711);
+    X509_set_issuer_name(made.get(), X509_get_subject_name(ca[0].get()));
+    X509_set_subject_name(made.get(), X509_REQ_get_subject_name(request.get()));
+    X509_set1_notBefore(made.get(), X509_get0_notBefore(ca[0].get()));
+    X509_set1_notAfter(made.get(), X509_get0_notAfter(ca[0].get()));
+    X509_set_pubkey(made.get(), X509_REQ_get0_pubkey(request.get()));
+    EXPECT_GT(X509_sign(made.get(), ca_key.get(), EVP_sha256()), 0);
+    const identity::BioPtr out(BIO_new(BIO_s_mem()));
+    PEM_write_bio_X509(out.get(), made.get());
+    char* data = nullptr;
+    const auto size = BIO_get_mem_data(out.get(), &data);
+    return std::string(data, static_cast<size_t>(size));
+  }
+  identity::Credentials Issue(const identity::Authority& authority, absl::Duration lasts) {
+    identity::Authority::Request request;
+    request.name = "vcenter";
+    request.validity = {SimulatedNow() - absl::Hours(1), SimulatedNow() + lasts};
+    return *authority.Issue(request);
+  }
+};
+
+TEST_F(KmsTrustTest, S129_FromNoTrustToAKeyStepByStep) {
+  UpWithoutTrust();
+  // Nobody trusts anybody.
+  ExpectRed("certificate");
+  EXPECT_EQ(Ended(Create("early", "esx-1")).error().reason(), v1::REASON_KMS_UNREACHABLE);
+  const auto shown = Shown("kms-1");
+  EXPECT_FALSE(shown.trusted());
+  EXPECT_THAT(shown.certificate(), HasSubstr("BEGIN CERTIFICATE"));
+  EXPECT_THAT(shown.subject(), HasSubstr("kms-1"));
+  EXPECT_NE(shown.fingerprint(), Shown("kms-2").fingerprint());
+
+  // Each node's own certificate; that of one is not that of the other.
+  Trust(shown.certificate());
+  EXPECT_TRUE(Shown("kms-1").trusted());
+  EXPECT_FALSE(Shown("kms-2").trusted());
+  Trust(Shown("kms-2").certificate());
+  EXPECT_TRUE(Shown("kms-2").trusted());
+
+  // The nodes do not know this client yet: it has no certificate.
+  ExpectRed("own certificate");
+  EXPECT_GT(Stats("kms-1").handshakes_refused(), 0);
+
+  // One for a request whose key never leaves the vCenter.
+  const std::string csr = Csr();
+  const std::string certificate = Sign(csr);
+  // A later request has another key: the certificate is not for it.
+  const std::string again = Csr();
+  EXPECT_THAT(SetClient(certificate), HasReason(v1::REASON_CERT_UNTRUSTED));
+  ASSERT_THAT(SetClient(Sign(again)), IsOk());
+  const v1::StandardProviderInfo info = Check();
+  EXPECT_EQ(info.status(), v1::KMS_STATUS_GREEN) << info.status_reason();
+  EXPECT_EQ(Ended(Create("vm", "esx-1")).state(), v1::Task::STATE_SUCCEEDED);
+  EXPECT_THAT(PowerOn("vm"), IsOk());
+
+  // It outlives the vCenter, as the trust does.
+  Do(&SimulatorStub::RebootProcess, kVCenter);
+  Advance(absl::Minutes(6));
+  EXPECT_EQ(Provider().standard_info().status(), v1::KMS_STATUS_GREEN);
+}
+
+TEST_F(KmsTrustTest, S94_S92_CertificatesThatAreWrongOrOverAreToldWithTheReason) {
+  UpWithoutTrust();
+  const auto ca = identity::Authority::Load(CaFolder());
+  ASSERT_THAT(ca, IsOk());
+  Trust((*ca)->certificate_pem());
+  const identity::Credentials good = Issue(**ca, absl::Hours(24 * 365));
+  ASSERT_THAT(SetClient(good), IsOk());
+  EXPECT_EQ(Check().status(), v1::KMS_STATUS_GREEN);
+
+  // A whole and valid certificate, of a CA that the nodes do not trust.
+  const auto stranger =
+      identity::Authority::Create("stranger.test", identity::Validity::From(SimulatedNow()));
+  ASSERT_THAT(stranger, IsOk());
+  ASSERT_THAT(SetClient(Issue(**stranger, absl::Hours(24 * 365))), IsOk());
+  ExpectRed("own certificate");
+
+  // One that ends soon, and then is over.
+  ASSERT_THAT(SetClient(Issue(**ca, absl::Minutes(10))), IsOk());
+  const v1::StandardProviderInfo soon = Check();
+  EXPECT_EQ(soon.status(), v1::KMS_STATUS_YELLOW);
+  EXPECT_THAT(soon.status_reason(), HasSubstr("client certificate ends"));
+  Advance(absl::Minutes(20));
+  ExpectRed("expired");
+  EXPECT_THAT(Provider().standard_info().status_reason(), HasSubstr("client certificate ended"));
+  EXPECT_EQ(Ended(Create("never", "esx-1")).error().reason(), v1::REASON_KMS_UNREACHABLE);
+  ASSERT_THAT(SetClient(good), IsOk());
+  EXPECT_EQ(Check().status(), v1::KMS_STATUS_GREEN);
+
+  // The servers': one is over, and the other one serves; then both are.
+  sim::v1::SetKmsFaultRequest ends;
+  ends.mutable_certificate_ends_in()->set_seconds(600);
+  SetFault("kms-2", ends);
+  Advance(absl::Minutes(20));
+  const v1::StandardProviderInfo half = Check();
+  EXPECT_EQ(half.status(), v1::KMS_STATUS_YELLOW);
+  ASSERT_THAT(half.server_statuses(), SizeIs(2));
+  EXPECT_EQ(half.server_statuses(0).status(), v1::KMS_STATUS_GREEN);
+  EXPECT_EQ(half.server_statuses(1).status(), v1::KMS_STATUS_RED);
+  EXPECT_THAT(half.server_statuses(1).reason(), HasSubstr("expired"));
+  SetFault("kms-1", ends);
+  Advance(absl::Minutes(20));
+  ExpectRed("expired");
+  // A fault ends with its process: the node starts with the certificate that it had.
+  Do(&SimulatorStub::RebootProcess, "kms-1");
+  EXPECT_EQ(Check().status(), v1::KMS_STATUS_YELLOW);
+}
+
+TEST_F(StandardProviderTest, S89_S90_AKmsThatHasLostAllKeysIsNamed) {
+  Up({"--hosts", "1", "--kms", "1", "--vms", "1", "--encrypted", "1", "--encrypted-by", "standard",
+      "--simulated-time"});
+  sim::v1::SetKmsFaultRequest missing;
+  missing.mutable_fault()->set_all_keys_missing(true);
+  SetFault("kms-1", missing);
+  EXPECT_EQ(cluster_->Process("kms-1").name(), "kms-1");
+  Do(&SimulatorStub::RebootProcess, "esx-1");
+  Advance(absl::Minutes(2));
+  EXPECT_EQ(Host("esx-1").crypto_state(), v1::CRYPTO_STATE_INCAPABLE);
+  EXPECT_EQ(Vm("vm-1").lock_state(), v1::LOCK_STATE_LOCKED);
+  EXPECT_EQ(Vm("vm-1").lock().cause(), v1::LOCK_CAUSE_KEY_MISSING_ON_KMS);
+}
+
+// A latency or a hang that was set on a node ends with its process, however it ends.
+TEST_F(StandardProviderTest, AFaultEndsWithItsNode) {
+  Up({"--hosts", "1", "--kms", "1", "--encrypted-by", "standard", "--simulated-time"});
+  sim::v1::SetKmsFaultRequest hang;
+  hang.mutable_fault()->set_mode(sim::v1::KmsFault::MODE_HANG);
+  SetFault("kms-1", hang);
+  EXPECT_EQ(Ended(Create("never", "esx-1")).error().reason(), v1::REASON_KMS_UNREACHABLE);
+  Do(&SimulatorStub::KillProcess, "kms-1");
+  Do(&SimulatorStub::StartProcess, "kms-1");
+  EXPECT_EQ(Ended(Create("vm", "esx-1")).state(), v1::Task::STATE_SUCCEEDED);
 }
 
 TEST_F(StandardProviderTest, S52_S53_S54_S60_S68_FromItsMakingThroughAnOutage) {

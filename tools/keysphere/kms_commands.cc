@@ -34,7 +34,8 @@ absl::Status SetFault(Session* session, const sim::v1::SetKmsFaultRequest& reque
 }
 
 void AddList(Command* group) {
-  Command command = group->Sub("list", "List the nodes of the key server", "kms list");
+  Command command =
+      group->Sub("list", "List the nodes of the key server, and their faults", "kms list");
   command.Run([](Session* session) -> absl::Status {
     KS_ASSIGN_OR_RETURN(
         sim::v1::SimulatedCluster cluster,
@@ -46,12 +47,12 @@ void AddList(Command* group) {
                                     }),
                      processes->end());
     return session->Show(cluster, [session](const sim::v1::SimulatedCluster& shown) {
-      Table table({"NAME", "STATE", "ADDRESS", "PID", "STARTS"});
+      Table table({"NAME", "STATE", "ADDRESS", "PID", "STARTS", "FAULT"});
       for (const sim::v1::SimulatedProcess& node : shown.processes()) {
         std::string state = EnumWord(sim::v1::ProcessState_Name(node.state()), "PROCESS_STATE_");
         if (!node.exit_status().empty()) absl::StrAppend(&state, " (", node.exit_status(), ")");
         table.Add({node.name(), state, node.address(), absl::StrCat(node.pid()),
-                   absl::StrCat(node.starts())});
+                   absl::StrCat(node.starts()), node.kms_fault()});
       }
       table.Print(session->out());
     });
