@@ -13,6 +13,13 @@ namespace {
 
 constexpr size_t kRememberedMakers = 10'000;
 
+// Certainly nothing was carried out: the request did not get so far.
+bool IsUnsent(const absl::Status& status) {
+  const v1::ErrorDetail detail = status::DetailOf(status);
+  const auto sent = detail.metadata().find("sent");
+  return sent != detail.metadata().end() && sent->second == "false";
+}
+
 // The failure is this server's: another one may do it. Anything else is an answer of the KMS.
 bool IsNodeFailure(const absl::Status& status) {
   switch (status::ReasonOf(status)) {
@@ -26,6 +33,8 @@ bool IsNodeFailure(const absl::Status& status) {
     case v1::REASON_OVERLOADED:
     case v1::REASON_INTERNAL:
       return true;
+    case v1::REASON_NO_PERMISSION:
+      return IsUnsent(status);  // of our certificate, not of what was asked
     default:
       return false;
   }
@@ -33,12 +42,10 @@ bool IsNodeFailure(const absl::Status& status) {
 
 // The server may have carried the request out.
 bool IsAmbiguous(const absl::Status& status) {
-  const v1::ErrorDetail detail = status::DetailOf(status);
-  const auto sent = detail.metadata().find("sent");
-  if (sent != detail.metadata().end() && sent->second == "false") return false;
-  return detail.reason() == v1::REASON_KMS_UNREACHABLE ||
-         detail.reason() == v1::REASON_DEADLINE_EXCEEDED ||
-         detail.reason() == v1::REASON_KMS_BAD_RESPONSE;
+  if (IsUnsent(status)) return false;
+  const v1::Reason reason = status::ReasonOf(status);
+  return reason == v1::REASON_KMS_UNREACHABLE || reason == v1::REASON_DEADLINE_EXCEEDED ||
+         reason == v1::REASON_KMS_BAD_RESPONSE;
 }
 
 }  // namespace

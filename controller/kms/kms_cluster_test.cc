@@ -139,6 +139,27 @@ TEST_F(KmsClusterTest, AllNodesHangingEndsWithinTheOperationsTime) {
   EXPECT_EQ(cluster_->unanswered_creates(), 3);
 }
 
+// A server that does not take our certificate cannot be used; one that refuses what was asked can.
+TEST_F(KmsClusterTest, S94_ARefusalOfOurCertificateIsTheServersFailure) {
+  const absl::Status refused =
+      status::Error(v1::REASON_NO_PERMISSION, "the peer refuses our certificate")
+          .With("sent", "false");
+  nodes_.made[0]->FailNext(refused);
+  EXPECT_THAT(Create(), IsOk());
+  EXPECT_EQ(cluster_->status(), v1::KMS_STATUS_YELLOW);
+  EXPECT_THAT(cluster_->status_reason(), ::testing::HasSubstr("refuses our certificate"));
+  EXPECT_EQ(cluster_->unanswered_creates(), 0);
+  for (FakeKeyServer* node : nodes_.made) node->FailNext(refused);
+  EXPECT_THAT(Create(), HasReason(v1::REASON_KMS_UNREACHABLE));
+  EXPECT_FALSE(cluster_->reachable());
+
+  for (FakeKeyServer* node : nodes_.made) {
+    node->FailNext(status::Error(v1::REASON_NO_PERMISSION, "this client may not create"));
+  }
+  EXPECT_THAT(Create(), HasReason(v1::REASON_NO_PERMISSION));
+  EXPECT_TRUE(cluster_->reachable());
+}
+
 TEST_F(KmsClusterTest, ActivatingAnActiveKeyIsNoError) {
   const std::string id = *Create();
   nodes_.keys.SetState(id, kmip::client::KeyState::kActive);

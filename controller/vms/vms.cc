@@ -68,9 +68,9 @@ void Vms::BringAndJudge(Session host, v1::Vm vm, status::Callback<v1::Vm> done) 
   if (lacking.empty() && !was_locked) return done(std::move(vm));
   host->BringStandard(lacking, [this, host, was_locked, vm = std::move(vm),
                                 done = std::move(done)](const absl::Status&) mutable {
-    const hosts::KeyNamePtr home = needs_->Name(vm.key_id());
     // With the key it is unlocked now; without, the host knows by now why it is not here (S89).
-    if (!was_locked || home == nullptr || !host->connected()) return done(std::move(vm));
+    const bool again = was_locked && keys_->IsStandard(vm.key_id().provider_id());
+    if (!again || !host->connected()) return done(std::move(vm));
     host->link()->ReloadHostVm(
         ForHost<host::v1::ReloadHostVmRequest>(*host, vm.name()),
         Taking(host, [vm, done = std::move(done)](const absl::StatusOr<v1::Vm>& judged) mutable {

@@ -258,9 +258,27 @@ TEST_F(StandardKeysTest, S53_S54_ANewKeyThatDidNotComeSaysWhy) {
 TEST_F(StandardKeysTest, S54_S150_ABootMakesAHostKeyOfANativeProviderThatItHolds) {
   const TestProvider nkp = TestProvider::Make("nkp");
   ASSERT_THAT(host().Add({nkp}), IsOk());
+  const v1::CryptoKeyId lost = host().Status().host_key();
   host().Reboot();
+  // The old key may come yet: its controller is waited for.
+  EXPECT_EQ(host().Status().crypto_state(), v1::CRYPTO_STATE_INCAPABLE);
+  EXPECT_THAT(host().Status().host_key(), status::EqualsProto(lost));
+  executor_.AdvanceBy(absl::Seconds(59));
+  EXPECT_EQ(host().Status().crypto_state(), v1::CRYPTO_STATE_INCAPABLE);
+  executor_.AdvanceBy(absl::Seconds(1));
   EXPECT_EQ(host().Status().crypto_state(), v1::CRYPTO_STATE_SAFE);
   EXPECT_EQ(host().Status().host_key().provider_id(), "nkp");
+  host().Reboot();
+  EXPECT_EQ(host().Status().crypto_state(), v1::CRYPTO_STATE_SAFE);
+}
+
+TEST_F(StandardKeysTest, S150_AFirstSyncWithoutAHostKeyIsTheControllersLastWord) {
+  const TestProvider nkp = TestProvider::Make("nkp");
+  ASSERT_THAT(host().Add({nkp}), IsOk());
+  host().Reboot();
+  ASSERT_THAT(host().Add({nkp}, /*first_sync=*/true), IsOk());
+  executor_.AdvanceBy(absl::Minutes(5));
+  EXPECT_EQ(host().Status().crypto_state(), v1::CRYPTO_STATE_INCAPABLE);
 }
 
 TEST_F(StandardKeysTest, TheDigestAndTheListsTellWhatIsCached) {

@@ -59,7 +59,8 @@ struct Health {
 //                            or length of key, malformed)
 //   NOT_FOUND                the server has no such key (or shows it to others only)
 //   INVALID_STATE            the key's state forbids it (destroyed, not pre-active, …)
-//   NO_PERMISSION            the server refuses this client or its credential
+//   NO_PERMISSION            the server refuses this client or its credential; with the metadata
+//                            "sent" = "false" it took our certificate not even for a connection
 //   OVERLOADED               too many calls are under way already; nothing was sent
 //   KMS_REFUSED              any other refusal; the message holds KMIP's reason
 // Thread safe.

@@ -31,20 +31,23 @@ std::string InWords(const sim::v1::SetKmsFaultRequest& request) {
   const auto add = [&words](bool holds, const auto&... parts) {
     if (holds) words.push_back(absl::StrCat(parts...));
   };
+  const auto lasts = [](const google::protobuf::Duration& value) {
+    return ToDuration(value) > absl::ZeroDuration();
+  };
   const auto duration = [](const google::protobuf::Duration& value) {
     return absl::FormatDuration(ToDuration(value));
   };
   add(fault.mode() == sim::v1::KmsFault::MODE_REFUSE, "refuse");
   add(fault.mode() == sim::v1::KmsFault::MODE_HANG, "hang");
-  add(fault.has_latency(), "latency ", duration(fault.latency()));
-  add(fault.has_latency_jitter(), "jitter ", duration(fault.latency_jitter()));
+  add(lasts(fault.latency()), "latency ", duration(fault.latency()));
+  add(lasts(fault.latency_jitter()), "jitter ", duration(fault.latency_jitter()));
   add(fault.drop_after_bytes() > 0, "drop after ", fault.drop_after_bytes(), " bytes");
   add(fault.fail_request() > 0, "request ", fault.fail_request(), " fails");
   add(fault.missing_keys_size() > 0, fault.missing_keys_size(), " keys missing");
   add(fault.all_keys_missing(), "all keys missing");
   add(fault.inactive_keys_size() > 0, fault.inactive_keys_size(), " keys inactive");
   add(fault.die_after_create(), "die after create");
-  add(request.has_certificate_ends_in(), "certificate ends in ",
+  add(lasts(request.certificate_ends_in()), "certificate ends in ",
       duration(request.certificate_ends_in()));
   return absl::StrJoin(words, ", ");
 }

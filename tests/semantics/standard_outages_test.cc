@@ -95,6 +95,10 @@ TEST_F(StandardOutagesTest, S53_ARekeyToANativeProviderWorksWithoutTheKms) {
   EXPECT_THAT(a.RekeyVm("vm", "skp"), HasReason(v1::REASON_KMS_UNREACHABLE));
   EXPECT_EQ(a.Vm("vm").key_id().provider_id(), "nkp");
   ExpectData("vm");
+  // And whatever is the native provider's alone.
+  EXPECT_THAT(a.CreateEncryptedVm("esx-1", "native", "nkp"), IsOk());
+  EXPECT_THAT(a.RekeyVm("native", "nkp", /*deep=*/true), IsOk());
+  EXPECT_THAT(a.AddVtpm("native", /*encrypt=*/false), IsOk());
 }
 
 TEST_F(StandardOutagesTest, S43_S46_RekeysBothWaysWhileTheGuestRuns) {
