@@ -239,6 +239,12 @@ void Pool::Pump() {
   while (!waiting_.empty() && !closed_) {
     if (!idle_.empty()) {
       ClientConnection* const connection = idle_.back();
+      // A server whose certificate has ended meanwhile has to show another one.
+      const absl::optional<ServerCertificate> shown = last_certificate();
+      if (shown.has_value() && shown->not_after < clock_->Now()) {
+        Drop(connection);
+        continue;
+      }
       idle_.pop_back();
       const CallPtr call = waiting_.front();
       waiting_.pop_front();

@@ -267,7 +267,20 @@ TlsStream::Io TlsStream::Write(absl::Span<const uint8_t> bytes, size_t* written)
   *written = 0;
   const int result = SSL_write(ssl_.get(), bytes.data(), static_cast<int>(bytes.size()));
   if (result > 0) *written = static_cast<size_t>(result);
-  return Outcome(result);
+  const Io outcome = Outcome(result);
+  if (outcome == Io::kFailed) HearLastWord();
+  return outcome;
+}
+
+// A peer that refuses our certificate says so and closes the connection; with TLS 1.3 we write
+// meanwhile, and fail.
+void TlsStream::HearLastWord() {
+  const absl::Status failure = std::exchange(error_, absl::OkStatus());
+  uint8_t unused = 0;
+  ERR_clear_error();
+  errno = 0;
+  Outcome(SSL_read(ssl_.get(), &unused, 1));
+  if (status::ReasonOf(error_) != v1::REASON_NO_PERMISSION) error_ = failure;
 }
 
 }  // namespace keysphere::kmip::net

@@ -92,6 +92,7 @@ class TlsStream {
                                                          std::string server_name, absl::Time now);
   bool Verify(X509_STORE_CTX* store);
   Io Outcome(int result);
+  void HearLastWord();
 
   const SslPtr ssl_;
   const files::Descriptor socket_;

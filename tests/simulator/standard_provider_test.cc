@@ -317,7 +317,7 @@ TEST_F(KmsTrustTest, S94_S92_CertificatesThatAreWrongOrOverAreToldWithTheReason)
   EXPECT_EQ(soon.status(), v1::KMS_STATUS_YELLOW);
   EXPECT_THAT(soon.status_reason(), HasSubstr("client certificate ends"));
   Advance(absl::Minutes(20));
-  ExpectRed("expired");
+  ExpectRed("not valid now");
   EXPECT_THAT(Provider().standard_info().status_reason(), HasSubstr("client certificate ended"));
   EXPECT_EQ(Ended(Create("never", "esx-1")).error().reason(), v1::REASON_KMS_UNREACHABLE);
   ASSERT_THAT(SetClient(good), IsOk());
