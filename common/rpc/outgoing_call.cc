@@ -17,7 +17,7 @@ namespace {
 // while a call is under way.
 constexpr absl::Duration kRealGuard = absl::Seconds(30);
 // For work on files, which takes its real time.
-constexpr absl::Duration kLongRealGuard = absl::Minutes(10);
+constexpr absl::Duration kLongRealGuard = absl::Minutes(2);
 // Nothing waits for ever: what takes longer is a task or a stream.
 constexpr absl::Duration kMaxTimeout = absl::Hours(1);
 
