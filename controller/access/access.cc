@@ -34,6 +34,11 @@ absl::Status NoRole(absl::string_view role) {
       .NextStep("List the roles.");
 }
 
+std::set<std::string> WithImplied(std::set<std::string> privileges) {
+  privileges.insert({kSystemAnonymous, kSystemRead, kSystemView});
+  return privileges;
+}
+
 template <typename Response>
 void Answer(status::Callback<Response>* done, const absl::StatusOr<store::Revision>& result,
             Response response) {
@@ -55,13 +60,14 @@ absl::StatusOr<std::unique_ptr<Access>> Access::Load(
       access->built_in_[kNoCryptoAdministrator].insert(privilege);
     }
   }
-  access->built_in_[kReadOnly] = {kSystemView, kReadKeyServersInfo};
+  access->built_in_[kReadOnly] = WithImplied({kReadKeyServersInfo});
   for (const std::string& user : administrators) access->users_[user] = kAdministrator;
 
   KS_RETURN_IF_ERROR(
       (store::ForEachProto<v1::Role>(store, kRolePrefix, [&](store::ProtoEntry<v1::Role> entry) {
         const v1::Role& role = entry.message;
-        access->custom_[role.name()] = {role.privileges().begin(), role.privileges().end()};
+        access->custom_[role.name()] =
+            WithImplied({role.privileges().begin(), role.privileges().end()});
         return absl::OkStatus();
       })));
   KS_RETURN_IF_ERROR(
@@ -139,8 +145,8 @@ void Access::SetRole(const Caller& caller, const v1::SetRoleRequest& request,
                      status::Callback<v1::Role> done) {
   v1::Role role;
   role.set_name(request.role().name());
-  const std::set<std::string> privileges(request.role().privileges().begin(),
-                                         request.role().privileges().end());
+  const std::set<std::string> privileges =
+      WithImplied({request.role().privileges().begin(), request.role().privileges().end()});
   for (const std::string& privilege : privileges) role.add_privileges(privilege);
   changes_.Run(
       [this, caller, role, privileges]() -> absl::StatusOr<changes::Change> {

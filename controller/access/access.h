@@ -34,6 +34,9 @@ inline constexpr char kClone[] = "Cryptographer.Clone";
 inline constexpr char kMigrate[] = "Cryptographer.Migrate";
 inline constexpr char kAddDisk[] = "Cryptographer.AddDisk";
 inline constexpr char kManageEncryptionPolicy[] = "Cryptographer.ManageEncryptionPolicy";
+// Every role implies these three.
+inline constexpr char kSystemAnonymous[] = "System.Anonymous";
+inline constexpr char kSystemRead[] = "System.Read";
 inline constexpr char kSystemView[] = "System.View";
 inline constexpr char kGlobalSettings[] = "Global.Settings";
 inline constexpr char kModifyRoles[] = "Authorization.ModifyRoles";
@@ -55,8 +58,10 @@ inline constexpr char kReadOnly[] = "ReadOnly";
 
 // Roles, and which user has which. Lives on the controller's strand. Built-in roles: Administrator
 // (all), NoCryptoAdministrator (all but Cryptographer.*), ReadOnly (System.View and
-// Cryptographer.ReadKeyServersInfo). Nobody gives, takes or shapes a role with privileges that he
-// has not himself, so that no role grows by its own means.
+// Cryptographer.ReadKeyServersInfo). As in vSphere, every role, a custom one too, implies
+// System.Anonymous, System.View and System.Read: who may do a thing may see what came of it. Nobody
+// gives, takes or shapes a role with privileges that he has not himself, so that no role grows by
+// its own means.
 class Access {
  public:
   // Users in `administrators` have the role Administrator unless the store says otherwise.

@@ -3,6 +3,7 @@
 #include <set>
 #include <string>
 
+#include "absl/strings/str_cat.h"
 #include "common/status/matchers.h"
 #include "controller/access/method_rules.h"
 #include "controller/testing/domain.h"
@@ -153,8 +154,25 @@ TEST_F(AccessTest, RolesAndUsersSurviveARestart) {
   ASSERT_THAT(SetUserRole("eve", "admin", ""), IsOk());
   Load({"admin"});
   EXPECT_THAT(access_->Require(User("bob"), kManageKeyServers), IsOk());
-  EXPECT_THAT(access_->Require(User("bob"), kSystemView), HasReason(v1::REASON_NO_PERMISSION));
+  EXPECT_THAT(access_->Require(User("bob"), kSystemView), IsOk());
+  EXPECT_THAT(access_->Require(User("bob"), kManageKeys), HasReason(v1::REASON_NO_PERMISSION));
   EXPECT_THAT(access_->Require(User("admin"), kSystemView), HasReason(v1::REASON_NO_PERMISSION));
+}
+
+TEST_F(AccessTest, EveryRoleImpliesSystemViewReadAndAnonymous) {
+  const auto role = SetRole("admin", "Encryptor", {kEncryptNew});
+  ASSERT_THAT(role, IsOk());
+  EXPECT_THAT(role->privileges(),
+              ::testing::ElementsAre(kEncryptNew, kSystemAnonymous, kSystemRead, kSystemView));
+  ASSERT_THAT(SetUserRole("admin", "bob", "Encryptor"), IsOk());
+  // He may see the task of his own work, and what came of it.
+  for (const char* method : {"Tasks/GetTask", "Tasks/WatchTask", "VirtualMachines/GetVm"}) {
+    EXPECT_THAT(access_->AuthorizeMethod(User("bob"), absl::StrCat("/keysphere.v1.", method)),
+                IsOk())
+        << method;
+  }
+  ASSERT_THAT(SetUserRole("admin", "bob", ""), IsOk());
+  EXPECT_THAT(access_->Require(User("bob"), kSystemView), HasReason(v1::REASON_NO_PERMISSION));
 }
 
 TEST_F(AccessTest, NobodyGivesMoreThanHeHas) {

@@ -135,6 +135,8 @@ const std::vector<std::string>& KnownPrivileges() {
         kMigrate,
         kAddDisk,
         kManageEncryptionPolicy,
+        kSystemAnonymous,
+        kSystemRead,
         kSystemView,
         kGlobalSettings,
         kModifyRoles,
