@@ -173,12 +173,14 @@ void HostWatcher::OnHostForgotten(const std::string& host) {
   Changed();
 }
 
-void HostWatcher::OnHostKeyPurged(const std::string& host) {
-  const std::string message = absl::StrCat("The provider of host ", host,
-                                           "'s key is gone: the host stays in encryption "
-                                           "mode until it reboots");
+void HostWatcher::OnHostKeyPurged(const std::string& host, bool missing_on_kms) {
+  const std::string message =
+      absl::StrCat(missing_on_kms ? "The KMS does not have the host key of host "
+                                  : "This vCenter does not provide the host key of host ",
+                   host, ": the host stays in encryption mode until it reboots");
   const int64_t revision =
-      Append(events::kReqEnableKmsClusterError, HostObject(host), message, host);
+      Append(missing_on_kms ? events::kReqEnableKeyMissingOnKms : events::kReqEnableKmsClusterError,
+             HostObject(host), message, host);
   alarms_->Raise(kHostRequiresEncryption, HostObject(host), v1::Alarm::SEVERITY_YELLOW, message,
                  revision);
 }

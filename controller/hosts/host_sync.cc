@@ -275,7 +275,10 @@ void HostSession::Apply(SyncKind kind, bool report_is_current, bool retried) {
             self->TakeKeys(answer->keys());
             result.response = *std::move(answer);
             if (kind == SyncKind::kTick && had_host_kdk && !self->HoldsHostKdk()) {
-              self->deps_.observer->OnHostKeyPurged(self->name_);
+              const v1::CryptoKeyId& key = self->status_.host_key();
+              const auto kms = self->deps_.kms->Find(key.provider_id());
+              self->deps_.observer->OnHostKeyPurged(self->name_,
+                                                    kms != nullptr && kms->Lacks(key.key_id()));
             }
             self->FinishSync(std::move(result));
           }));

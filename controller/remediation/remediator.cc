@@ -1,5 +1,6 @@
 #include "controller/remediation/remediator.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -36,6 +37,13 @@ void Fill(const absl::StatusOr<hosts::SyncResult>& synced, HostResult* result) {
   for (const std::string& name : synced->added_providers) result->add_added_providers(name);
   for (const std::string& name : synced->response.removed_providers()) {
     result->add_removed_providers(name);
+  }
+  // A standard provider's keys go one by one where its KMS lacks them (S152).
+  for (const host::v1::StandardKeyList& removed : synced->response.removed_standard_keys()) {
+    const auto& named = result->removed_providers();
+    if (std::find(named.begin(), named.end(), removed.provider()) == named.end()) {
+      result->add_removed_providers(removed.provider());
+    }
   }
   for (const std::string& vm : synced->response.locked_vms()) result->add_locked_vms(vm);
 }

@@ -200,6 +200,21 @@ TEST_F(StandardOutagesTest, S152_AMovedHostLosesWhatTheOtherKmsLacks) {
   EXPECT_EQ(esx1.Stats().cached_keys(), 0);
 }
 
+TEST_F(StandardOutagesTest, S152_S90_ThePassTellsWhatItTookAndThatTheKmsLacksTheHostKey) {
+  UseSkp();
+  MakeVm("off", /*running=*/false);
+  FakeKms& other = cluster.AddKms("other");
+  ASSERT_THAT(b.CreateSkp("skp", other), IsOk());
+  MoveToB();
+  const auto pass = b.Remediate("esx-1");
+  ASSERT_THAT(pass, IsOk());
+  EXPECT_THAT(pass->hosts(0).removed_providers(), ElementsAre("skp"));
+  EXPECT_THAT(pass->hosts(0).locked_vms(), ElementsAre("off"));
+  EXPECT_THAT(TypesOf(b.Events("com.vmware.vc.host.Crypto.ReqEnable")),
+              ElementsAre(controller::events::kReqEnableKeyMissingOnKms));
+  EXPECT_TRUE(esx1.Safe());
+}
+
 TEST_F(StandardOutagesTest, S65_S152_AMovedHostKeepsWhatTheSameKmsHas) {
   UseSkp();
   MakeVm("off", /*running=*/false);
