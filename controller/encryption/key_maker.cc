@@ -7,6 +7,13 @@
 
 namespace keysphere::controller::encryption {
 
+v1::Reason KeyMaker::WhyNotFetched(const v1::CryptoKeyId& key) const {
+  const std::shared_ptr<kms::KmsCluster> cluster = kms_->Find(key.provider_id());
+  if (cluster == nullptr) return v1::REASON_KEY_MISSING_ON_HOST;
+  if (!cluster->reachable()) return v1::REASON_KMS_UNREACHABLE;
+  return cluster->Lacks(key.key_id()) ? v1::REASON_KEY_MISSING_ON_KMS : v1::REASON_UNSPECIFIED;
+}
+
 v1::CryptoKeyId KeyMaker::NewName(const std::string& provider) const {
   v1::CryptoKeyId key;
   key.set_provider_id(provider);

@@ -26,6 +26,10 @@ class KeyMaker {
       : kms_(kms), needs_(needs), hosts_(hosts), random_(random) {}
 
   bool IsStandard(absl::string_view provider) const { return kms_->Find(provider) != nullptr; }
+  // Why a key that a host lacks cannot be fetched for it, as far as is known without asking: where
+  // its provider is no standard one of this vCenter KEY_MISSING_ON_HOST, else KMS_UNREACHABLE or
+  // KEY_MISSING_ON_KMS; UNSPECIFIED: it will be fetched when it is needed.
+  v1::Reason WhyNotFetched(const v1::CryptoKeyId& key) const;
   // A new input of a native provider's derivation.
   v1::CryptoKeyId NewName(const std::string& provider) const;
 

@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 
+#include "absl/types/optional.h"
 #include "common/status/callback.h"
 #include "controller/access/access.h"
 #include "controller/access/caller.h"
@@ -76,6 +77,11 @@ class Vms {
   // The host has told which keys the VM's files name: those of standard providers that it lacks are
   // brought, and the VM is judged again.
   void BringAndJudge(Session host, v1::Vm vm, status::Callback<v1::Vm> done);
+  // Why the host cannot have a key of this VM that it lacks; OK: it has it, or will be brought it.
+  absl::Status WhyNotHad(const hosts::HostSession& host, const v1::CryptoKeyId& key) const;
+  // Of a VM that is off and not locked: the first disk whose key is missing (S110), or none.
+  absl::optional<v1::LockExplanation> ExplainDisks(const hosts::HostSession& host,
+                                                   const v1::Vm& vm) const;
   // What the host said, with what this vCenter knows of the cause (S154).
   absl::Status Enrich(const hosts::HostSession& host, const v1::Vm& vm,
                       const absl::Status& refused) const;

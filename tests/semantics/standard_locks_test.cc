@@ -321,7 +321,7 @@ TEST_F(StandardLocksTest, S148_AVCenterKilledAtAnyMomentOfARekeyLeavesTheVmWhole
 }
 
 TEST_F(StandardLocksTest, S153_S110_APurgeShowsTheDiskThatWasSkipped) {
-  AddSkp("old");
+  FakeKms& old = AddSkp("old");
   UseSkp();
   MakeVm("web", /*running=*/false, "esx-1", "old");
   const std::string old_key = a.Vm("web").key_id().key_id();
@@ -332,7 +332,39 @@ TEST_F(StandardLocksTest, S153_S110_APurgeShowsTheDiskThatWasSkipped) {
   const absl::Status refused = a.PowerOn("web");
   EXPECT_THAT(refused, HasReason(v1::REASON_KEY_MISSING_ON_HOST));
   EXPECT_THAT(std::string(refused.message()), HasSubstr(old_key));
-  EXPECT_NE(status::DetailOf(refused).metadata().at("disk"), "");
+  const std::string disk = status::DetailOf(refused).metadata().at("disk");
+  EXPECT_EQ(disk, a.Vm("web").disks(0).file_name());
+  const v1::LockExplanation explained = a.Explain("web");
+  EXPECT_EQ(explained.reason(), v1::REASON_KEY_MISSING_ON_HOST);
+  EXPECT_EQ(explained.cause(), v1::LOCK_CAUSE_KEY_MISSING_ON_HOST);
+  EXPECT_EQ(explained.key_id().provider_id(), "old");
+  EXPECT_EQ(explained.key_id().key_id(), old_key);
+  EXPECT_THAT(explained.summary(), HasSubstr(disk));
+  EXPECT_THAT(explained.next_step(), HasSubstr("old"));
+
+  // Once the provider is there again, nothing prevents it.
+  ASSERT_THAT(a.CreateSkp("old", old), IsOk());
+  EXPECT_EQ(a.Explain("web").reason(), v1::REASON_UNSPECIFIED);
+  EXPECT_THAT(a.PowerOn("web"), IsOk());
+  ExpectData("web");
+}
+
+TEST_F(StandardLocksTest, S110_WhyADiskWouldNotOpenIsToldAsThePowerOnTellsIt) {
+  FakeKms& old = AddSkp("old");
+  UseSkp();
+  MakeVm("web", /*running=*/false, "esx-1", "old");
+  ASSERT_THAT(a.RekeyVm("web", "", /*deep=*/false, /*skip_hard_disks=*/true), IsOk());
+  EXPECT_EQ(a.Explain("web").reason(), v1::REASON_UNSPECIFIED);
+  for (const std::string& uid : old.keys().uids()) old.keys().Remove(uid);
+  ASSERT_THAT(esx1.Reboot(), IsOk());
+  AfterFirstSync();
+  EXPECT_FALSE(a.Locked("web"));
+  EXPECT_THAT(a.PowerOn("web"), HasReason(v1::REASON_KEY_MISSING_ON_KMS));
+  EXPECT_EQ(a.Explain("web").reason(), v1::REASON_KEY_MISSING_ON_KMS);
+  old.SetDown();
+  Tick();
+  EXPECT_THAT(a.PowerOn("web"), HasReason(v1::REASON_KMS_UNREACHABLE));
+  EXPECT_EQ(a.Explain("web").reason(), v1::REASON_KMS_UNREACHABLE);
 }
 
 TEST_F(StandardLocksTest, S154_TheFirstCauseIsTheReason) {
