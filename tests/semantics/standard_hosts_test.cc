@@ -439,6 +439,9 @@ TEST_F(StandardHostsTest, S89_S90_AKmsThatLostAllKeysIsNamedThoughTheHostIsNotSa
   EXPECT_TRUE(a.Locked("vm"));
   EXPECT_EQ(a.Vm("vm").lock().cause(), v1::LOCK_CAUSE_KEY_MISSING_ON_KMS);
   EXPECT_THAT(a.Events(controller::events::kVmLockedKeyMissingOnKms), SizeIs(1));
+  EXPECT_THAT(a.Explain("vm").summary(),
+              HasSubstr("KMS of provider \"skp\" does not have the key"));
+  EXPECT_THAT(a.Explain("vm").next_step(), HasSubstr("estore the key on the KMS"));
 }
 
 }  // namespace
