@@ -459,11 +459,14 @@ void VmEncryption::AskStates(const std::string& provider,
           const absl::StatusOr<kmip::client::KeyState>& state = (*states)[i];
           const bool active = state.ok() && *state == kmip::client::KeyState::kActive;
           status->set_key_available(active);
+          // A destroyed key is there in name only: locks call it missing, too (S89).
+          const bool there = state.ok() && *state != kmip::client::KeyState::kDestroyed &&
+                             *state != kmip::client::KeyState::kDestroyedCompromised;
           if (active) {
             status->clear_reason();
           } else {
-            status->set_reason(state.ok() ? Status::REASON_KEY_STATE_NOT_ACTIVE_OR_ENABLED
-                                          : Status::REASON_KEY_STATE_MISSING_IN_KMS);
+            status->set_reason(there ? Status::REASON_KEY_STATE_NOT_ACTIVE_OR_ENABLED
+                                     : Status::REASON_KEY_STATE_MISSING_IN_KMS);
           }
         }
         done();

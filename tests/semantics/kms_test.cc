@@ -113,6 +113,16 @@ TEST_F(KmsTest, S124_S125_TheStateOfKeys) {
   EXPECT_EQ(StatusOf("skp", "nonsense").reason(), Status::REASON_KEY_STATE_MISSING_IN_KMS);
   EXPECT_EQ(StatusOf("nobody", used).reason(), Status::REASON_KEY_STATE_CLUSTER_INVALID);
   EXPECT_EQ(StatusOf("nkp", used).reason(), Status::REASON_KEY_STATE_MANAGED_BY_NKP);
+  using kmip::client::KeyState;
+  for (const KeyState state : {KeyState::kDeactivated, KeyState::kCompromised}) {
+    kms.keys().SetState(key->key_id(), state);
+    EXPECT_EQ(StatusOf("skp", key->key_id()).reason(),
+              Status::REASON_KEY_STATE_NOT_ACTIVE_OR_ENABLED);
+  }
+  for (const KeyState state : {KeyState::kDestroyed, KeyState::kDestroyedCompromised}) {
+    kms.keys().SetState(key->key_id(), state);
+    EXPECT_EQ(StatusOf("skp", key->key_id()).reason(), Status::REASON_KEY_STATE_MISSING_IN_KMS);
+  }
   kms.SetDown();
   EXPECT_EQ(StatusOf("skp", used).reason(), Status::REASON_KEY_STATE_CLUSTER_UNREACHABLE);
 }
