@@ -81,8 +81,15 @@ absl::Status HostReadiness::Refusal(const access::Caller& caller, const HostSess
   if (provider == nullptr) return absl::OkStatus();
   std::vector<absl::Status> refusals;
   refusals.push_back(remediation::Entitlement(host.Facts(), *provider));
-  if (host.status().crypto_state() != v1::CRYPTO_STATE_SAFE &&
-      !access_->Has(caller, access::kRegisterHost)) {
+  if (host.status().crypto_state() == v1::CRYPTO_STATE_PENDING_INCAPABLE) {
+    refusals.push_back(
+        status::Error(v1::REASON_HOST_NOT_SAFE,
+                      absl::StrCat("encryption mode of host ", status::Quote(host.name()),
+                                   " is disabled and cannot be switched on before its reboot"))
+            .Object("host", host.name())
+            .NextStep("Reboot the host, then try again."));
+  } else if (host.status().crypto_state() != v1::CRYPTO_STATE_SAFE &&
+             !access_->Has(caller, access::kRegisterHost)) {
     refusals.push_back(
         status::Error(v1::REASON_HOST_NOT_SAFE,
                       absl::StrCat("encryption mode of host ", status::Quote(host.name()),

@@ -263,6 +263,22 @@ TEST_F(HostsTest, S97_DisableLastsUntilTheReboot) {
   EXPECT_EQ(StateOf("esx-1"), v1::CRYPTO_STATE_INCAPABLE);
 }
 
+TEST_F(HostsTest, S151_S154_WhatNeedsAHostWhoseModeEndsIsRefusedAsNotSafe) {
+  UseNkp();
+  ASSERT_THAT(a.CreateVm("esx-1", "plain"), IsOk());
+  MakeVm("vm", /*running=*/false);
+  ASSERT_THAT(Disable("esx-1"), IsOk());
+  for (const absl::Status& refused :
+       {a.EncryptVm("plain"), a.RekeyVm("vm"), a.CreateEncryptedVm("esx-1", "new")}) {
+    EXPECT_THAT(refused, HasReason(v1::REASON_HOST_NOT_SAFE));
+    EXPECT_THAT(status::DetailOf(refused).next_step(), HasSubstr("Reboot the host"));
+  }
+  ASSERT_THAT(esx1.Reboot(), IsOk());
+  cluster.Advance(absl::Seconds(10));
+  EXPECT_THAT(a.EncryptVm("plain"), IsOk());
+  EXPECT_THAT(a.RekeyVm("vm"), IsOk());
+}
+
 TEST_F(HostsTest, S98_AddKeyAndChangeKeyNeedASafeHost) {
   UseNkp();
   EXPECT_THAT(AddKey("esx-1", Key("nkp")), HasReason(v1::REASON_INVALID_STATE));
