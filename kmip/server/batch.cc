@@ -57,6 +57,11 @@ absl::StatusOr<std::string> Batch::Authenticate(const Caller& caller) const {
   if (!credential.has_value()) return absl::StrCat("certificate ", caller.certificate_owner);
   if (credential->type != messages::CredentialType::kUsernameAndPassword ||
       !engine_->options_.users.Check(credential->username, credential->password)) {
+    if (engine_->options_.logger != nullptr) {
+      engine_->options_.logger->Warning(
+          "kmip.wrong_credential",
+          {{"user", credential->username}, {"certificate", caller.certificate_owner}});
+    }
     return Refusal(ResultReason::kAuthenticationNotSuccessful, "wrong credential");
   }
   return absl::StrCat("user ", credential->username);

@@ -13,6 +13,7 @@
 #include "common/clock/clock.h"
 #include "common/crypto/secret_key.h"
 #include "common/executor/executor.h"
+#include "common/log/log.h"
 #include "common/random/random.h"
 #include "common/store/store.h"
 #include "common/sync/mutex.h"
@@ -53,6 +54,7 @@ class Engine {
     ttlv::Limits limits;
     Users users;
     FaultInjector* faults = nullptr;
+    log::Logger* logger = nullptr;  // of refused credentials; may be none
   };
   // All outlive the engine and its answers. `store` may refuse commits for a time.
   Engine(store::Store* store, executor::Executor* executor, clock::Clock* clock,

@@ -1,6 +1,7 @@
 // Objects, their states, batches, partitions and the store behind them.
 #include "kmip/server/engine.h"
 
+#include "common/log/capturing_logger.h"
 #include "kmip/server/engine_fixture.h"
 
 namespace keysphere::kmip::server {
@@ -47,6 +48,12 @@ TEST_F(EngineTest, CreateRefusesWhatIsNoKey) {
             ResultReason::kInvalidField);
   EXPECT_EQ(create(Both(Both(aes, mask), Text("Cryptographic Length", "256"))).reason,
             ResultReason::kInvalidField);
+  for (const uint32_t asymmetric : {4, 5, 6, 13, 14, 15}) {
+    EXPECT_EQ(create(Both(Both(Enumerated("Cryptographic Algorithm", asymmetric), mask),
+                          Number("Cryptographic Length", 2048)))
+                  .reason,
+              ResultReason::kInvalidField);
+  }
   EXPECT_EQ(Ask(Operation::kCreate, Aes256(Text("State", "x"))).reason,
             ResultReason::kInvalidField);
   EXPECT_EQ(Ask(Operation::kCreate, Aes256(Text("No Such", "x"))).reason,
@@ -138,7 +145,9 @@ TEST_F(EngineTest, PartitionsDoNotSeeEachOther) {
 }
 
 TEST_F(EngineTest, CredentialsNameThePartition) {
+  log::CapturingLogger logger;
   Engine::Options options;
+  options.logger = &logger;
   options.users = Users::Parse("# users\nalice s3 cret\nbob x\n").value();
   MakeEngine(std::move(options));
   credential_ =
@@ -147,8 +156,14 @@ TEST_F(EngineTest, CredentialsNameThePartition) {
   // The same user with another certificate
   owner_ = "client-b";
   EXPECT_TRUE(Get(uid).ok());
+  EXPECT_THAT(logger.entries(), IsEmpty());
   credential_->password = "wrong";
   EXPECT_EQ(Get(uid).reason, ResultReason::kAuthenticationNotSuccessful);
+  // Its administrator sees who tried, and not with what.
+  ASSERT_EQ(logger.entries().size(), 1);
+  EXPECT_EQ(logger.entries()[0].event, "kmip.wrong_credential");
+  EXPECT_THAT(logger.entries()[0].fields, ElementsAre(::testing::Pair("certificate", "client-b"),
+                                                      ::testing::Pair("user", "alice")));
   credential_->username = "nobody";
   EXPECT_EQ(Get(uid).reason, ResultReason::kAuthenticationNotSuccessful);
   credential_ = messages::Credential{messages::CredentialType::kUsernameAndPassword, "bob", "x"};

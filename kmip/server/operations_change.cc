@@ -32,10 +32,18 @@ absl::string_view EncodedText(const Item& item) {
   return {reinterpret_cast<const char*>(item.encoded().data()), item.encoded().size()};
 }
 
+// RSA, DSA, ECDSA; DH, ECDH, ECMQV.
+bool IsAsymmetric(uint32_t algorithm) {
+  return (algorithm >= 0x04 && algorithm <= 0x06) || (algorithm >= 0x0D && algorithm <= 0x0F);
+}
+
 absl::Status CheckKind(const StoredObject& object) {
   if (object.algorithm() == 0 || object.length() == 0) {
     return Refusal(ResultReason::kInvalidField,
                    "a key needs a Cryptographic Algorithm and a Cryptographic Length");
+  }
+  if (IsAsymmetric(object.algorithm())) {
+    return Refusal(ResultReason::kInvalidField, "no symmetric key is of this algorithm");
   }
   const int32_t bits = object.length();
   const bool is_aes = object.algorithm() == static_cast<uint32_t>(Algorithm::kAes);

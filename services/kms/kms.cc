@@ -54,6 +54,7 @@ absl::StatusOr<std::unique_ptr<Kms>> Kms::Create(Options given, clock::Clock* cl
       kms->store_, store::SqliteStore::Open(&kms->files_, absl::StrCat(options.data_dir, "/kms.db"),
                                             store_options));
   kmip::server::Engine::Options engine_options;
+  engine_options.logger = logger;
   if (!options.users_file.empty()) {
     KS_ASSIGN_OR_RETURN(const identity::SecretPem users, identity::ReadPemFile(options.users_file));
     KS_ASSIGN_OR_RETURN(engine_options.users, kmip::server::Users::Parse(users.view()));
