@@ -12,6 +12,12 @@ using status::IsOk;
 constexpr char kLink[] = "kms/kms-1";
 constexpr absl::Duration kDeadline = absl::Seconds(60);
 
+bool IsUnsent(const absl::Status& status) {
+  const v1::ErrorDetail detail = status::DetailOf(status);
+  const auto sent = detail.metadata().find("sent");
+  return sent != detail.metadata().end() && sent->second == "false";
+}
+
 class LinkFaultsTest : public Loopback {
  protected:
   LinkFaultsTest() {
@@ -65,7 +71,9 @@ TEST_F(LinkFaultsTest, DeadlineOfAParkedCall) {
   client_->CreateKey(kDeadline, waiter.done());
   manual_.WaitUntilQuiet();
   manual_.Advance(kDeadline);
-  EXPECT_THAT(waiter.Wait(), HasReason(v1::REASON_DEADLINE_EXCEEDED));
+  const absl::Status late = waiter.Wait().status();
+  EXPECT_THAT(late, HasReason(v1::REASON_DEADLINE_EXCEEDED));
+  EXPECT_TRUE(IsUnsent(late));  // the server cannot have made a key
   Set(false, false);
   EXPECT_THAT(Create(client_.get()), IsOk());
 }
@@ -87,7 +95,9 @@ TEST_F(LinkFaultsTest, AnswerIsHeldBackWhileItsWayIsCut) {
   client_->CreateKey(kDeadline, late.done());
   manual_.WaitUntilQuiet();
   manual_.Advance(kDeadline);
-  EXPECT_THAT(late.Wait(), HasReason(v1::REASON_DEADLINE_EXCEEDED));
+  const absl::Status unanswered = late.Wait().status();
+  EXPECT_THAT(unanswered, HasReason(v1::REASON_DEADLINE_EXCEEDED));
+  EXPECT_FALSE(IsUnsent(unanswered));  // there may be a key that nobody knows
 }
 
 TEST_F(LinkFaultsTest, DeadlineOfAFailureThatIsHeldBack) {

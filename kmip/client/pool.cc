@@ -14,6 +14,10 @@ namespace {
 // On simulated time, which stands still while a call is under way.
 constexpr absl::Duration kRealGuard = absl::Seconds(30);
 
+std::string TimeText(absl::Time time) {
+  return absl::FormatTime("%Y-%m-%dT%H:%M:%SZ", time, absl::UTCTimeZone());
+}
+
 bool IsCutFault(const rpc::LinkFault& fault) { return fault.cut_request || fault.cut_reply; }
 
 }  // namespace
@@ -97,8 +101,16 @@ void Pool::Begin(const CallPtr& call) {
   const absl::Time now = clock_->Now();
   call->deadline = now + call->timeout;
   if (now < own_.not_before || now > own_.not_after) {
-    return Fail(call, status::Error(v1::REASON_CERT_EXPIRED,
-                                    "our certificate for the key server is not valid now"));
+    const bool early = now < own_.not_before;
+    return Fail(call,
+                status::Error(v1::REASON_CERT_EXPIRED,
+                              absl::StrCat("our certificate for the key server is valid ",
+                                           early ? "only from " : "only until ",
+                                           TimeText(early ? own_.not_before : own_.not_after),
+                                           "; it is now ", TimeText(now)))
+                    .NextStep(early ? "Wait until then, or set a certificate that is valid now."
+                                    : "Set a new client certificate."),
+                /*sent=*/false);
   }
   if (options_.link_faults != nullptr && listener_ == 0) {
     listener_ = options_.link_faults->AddListener([weak = weak_from_this(), loop = loop_] {
@@ -201,10 +213,19 @@ void Pool::Fail(const CallPtr& call, const absl::Status& why, bool sent) {
   End(call, [call = call.get(), error] { call->failed(error); });
 }
 
+bool Pool::MayBeSent(const Call& call) {
+  if (!call.started || call.attempts == 0) return false;
+  // Requests follow the discovery of versions.
+  const bool first = call.attempts == 1 && call.connection != nullptr;
+  return !first || !call.connection->versions().empty();
+}
+
 void Pool::OnDeadline(const CallPtr& call) {
-  const absl::Status error = status::Error(
+  status::ErrorBuilder builder = status::Error(
       v1::REASON_DEADLINE_EXCEEDED, absl::StrCat("no answer from ", status::Quote(options_.name),
                                                  " within ", absl::FormatDuration(call->timeout)));
+  if (!MayBeSent(*call)) builder.With("sent", "false");
+  const absl::Status error = builder;
   Deliver(call, [call, error] { call->failed(error); });
   Pump();
 }

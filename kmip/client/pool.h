@@ -98,6 +98,8 @@ class Pool : public std::enable_shared_from_this<Pool> {
   void OnLinksChanged();
   clock::Clock::TimerId At(clock::Clock* clock, absl::Time when, const CallPtr& call,
                            void (Pool::*then)(const CallPtr&));
+  // False: the server certainly never got the request.
+  static bool MayBeSent(const Call& call);
   void OnDeadline(const CallPtr& call);
   void OnGuard(const CallPtr& call);
   void OnDelayed(const CallPtr& call);
