@@ -102,15 +102,17 @@ void Pool::Begin(const CallPtr& call) {
   call->deadline = now + call->timeout;
   if (now < own_.not_before || now > own_.not_after) {
     const bool early = now < own_.not_before;
-    return Fail(call,
-                status::Error(v1::REASON_CERT_EXPIRED,
-                              absl::StrCat("our certificate for the key server is valid ",
-                                           early ? "only from " : "only until ",
-                                           TimeText(early ? own_.not_before : own_.not_after),
-                                           "; it is now ", TimeText(now)))
-                    .NextStep(early ? "Wait until then, or set a certificate that is valid now."
-                                    : "Set a new client certificate."),
-                /*sent=*/false);
+    return Fail(
+        call,
+        status::Error(
+            v1::REASON_CERT_EXPIRED,
+            absl::StrCat("our certificate for the key server is not valid now: it is valid ",
+                         early ? "only from " : "only until ",
+                         TimeText(early ? own_.not_before : own_.not_after), ", and it is now ",
+                         TimeText(now)))
+            .NextStep(early ? "Wait until then, or set a certificate that is valid now."
+                            : "Set a new client certificate."),
+        /*sent=*/false);
   }
   if (options_.link_faults != nullptr && listener_ == 0) {
     listener_ = options_.link_faults->AddListener([weak = weak_from_this(), loop = loop_] {
