@@ -189,23 +189,15 @@ absl::StatusOr<identity::CredentialFiles> ClusterFolder::Issue(identity::Kind ki
   const std::string folder = path_ + "/pki";
   const std::string stem =
       absl::StrCat(std::string(identity::KindName(kind)), "-", files::PathSafe(name));
-  // The key first: its file is what claims the name.
-  for (int i = 1;; ++i) {
-    const auto files =
-        identity::CredentialFiles::In(folder, i == 1 ? stem : absl::StrCat(stem, "-", i));
-    identity::CredentialFiles mine = files;
-    mine.ca = folder + "/ca.crt";
-    const auto claim = files_->Open(mine.key, files::OpenMode::kCreateExclusive, 0600);
-    if (!claim.ok()) {
-      if (status::ReasonOf(claim.status()) == v1::REASON_ALREADY_EXISTS) continue;
-      return claim.status();
-    }
-    KS_RETURN_IF_ERROR(
-        files_->WriteFileAtomically(mine.key, credentials.key_pem.view(), 0600, kNotDurable));
-    KS_RETURN_IF_ERROR(files_->WriteFileAtomically(mine.certificate, credentials.certificate_pem,
-                                                   0600, kNotDurable));
-    return mine;
-  }
+  auto files = identity::CredentialFiles::In(folder, stem);
+  files.ca = folder + "/ca.crt";
+  // Two at once must not leave the key of one and the certificate of the other.
+  sync::MutexLock lock(&issue_mutex_);
+  KS_RETURN_IF_ERROR(
+      files_->WriteFileAtomically(files.key, credentials.key_pem.view(), 0600, kNotDurable));
+  KS_RETURN_IF_ERROR(files_->WriteFileAtomically(files.certificate, credentials.certificate_pem,
+                                                 0600, kNotDurable));
+  return files;
 }
 
 absl::Status ClusterFolder::WriteClusterFile(const sim::v1::SimulatedCluster& cluster) const {

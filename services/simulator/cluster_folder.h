@@ -11,6 +11,7 @@
 #include "common/files/file_system.h"
 #include "common/identity/authority.h"
 #include "common/identity/credentials.h"
+#include "common/sync/mutex.h"
 #include "keysphere/sim/v1/simulator.pb.h"
 
 namespace keysphere::simulator {
@@ -67,8 +68,7 @@ class ClusterFolder {
   std::string TpmFolder(absl::string_view name) const;
   std::string LogFile(absl::string_view name) const;
 
-  // A key pair and certificate. `ip` may be empty. A user may have several: the second's files are
-  // user-NAME-2 and so on.
+  // A key pair and certificate, in place of those that the name had. `ip` may be empty.
   absl::StatusOr<identity::CredentialFiles> Issue(identity::Kind kind, const std::string& name,
                                                   const std::string& ip,
                                                   const identity::Validity& validity);
@@ -93,6 +93,7 @@ class ClusterFolder {
   const identity::Validity validity_;
   files::FileLock mark_;
   std::unique_ptr<identity::Authority> authority_;
+  sync::Mutex issue_mutex_;  // held while the two files of a certificate are written
 };
 
 // The proto3 JSON of cluster.json, and back. INVALID_ARGUMENT: not such a text.

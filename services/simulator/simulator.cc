@@ -8,6 +8,7 @@
 #include "common/files/names.h"
 #include "common/status/status.h"
 #include "google/protobuf/util/time_util.h"
+#include "services/simulator/topology.h"
 
 namespace keysphere::simulator {
 namespace {
@@ -125,6 +126,11 @@ void Simulator::AddHostProcess(const rpc::CallInfo&, const sim::v1::AddHostProce
   plan.tpm = request.tpm();
   plan.boot_key_wait = deps_.host_boot_key_wait;
   plan.version = request.version().empty() ? deps_.host_version : request.version();
+  if (!plan.version.empty()) {
+    if (const absl::Status version = CheckVersion(plan.version); !version.ok()) {
+      return done(version);
+    }
+  }
   const absl::StatusOr<std::string> name = deps_.cluster->AddHost(plan);
   if (!name.ok()) {
     done(name.status());
@@ -289,8 +295,14 @@ void Simulator::AdvanceClock(const rpc::CallInfo&, const sim::v1::AdvanceClockRe
     done(refused);
     return;
   }
+  if (advancing_.exchange(true)) {
+    done(status::Error(v1::REASON_INVALID_STATE, "time is being advanced already")
+             .NextStep("Wait until it has come there; `keysphere clock show` says how far it is."));
+    return;
+  }
   deps_.time_executor->Post([this, by, done = std::move(done)]() mutable {
     const absl::Status moved = deps_.master->AdvanceBy(by);
+    advancing_ = false;
     if (moved.ok()) {
       done(StateOfClock());
     } else {

@@ -100,6 +100,7 @@ class Simulator {
       const sim::v1::IssueUserCertificateRequest& request);
 
   const Deps deps_;
+  std::atomic<bool> advancing_{false};  // AdvanceClock is under way
   sync::Mutex mutex_;
   // KMS nodes whose links bear a fault of SetKmsFault.
   std::set<std::string> kms_links_ ABSL_GUARDED_BY(mutex_);

@@ -120,6 +120,22 @@ TEST_F(SimulatorTest, TimeAdvancesByWhatIsAsked) {
   EXPECT_THAT(Call(&Simulator::SetClockRate, rate), HasReason(v1::REASON_INVALID_ARGUMENT));
 }
 
+TEST_F(SimulatorTest, WhileTimeAdvancesAnotherAdvanceIsRefusedAndTheClockIsShown) {
+  Make(/*simulated_time=*/true);
+  // Time waits for a process that starts.
+  const int slot = testing_->master()->AllocateSlot("host/slow").value();
+  testing_->master()->HoldForStart(slot);
+  sim::v1::AdvanceClockRequest request;
+  request.mutable_by()->set_seconds(60);
+  Waiting<sim::v1::ClockState> first;
+  simulator_->AdvanceClock(rpc::CallInfo(), request, first.Callback());
+  EXPECT_THAT(Advance(60), HasReason(v1::REASON_INVALID_STATE));
+  EXPECT_THAT(Call(&Simulator::GetClock, sim::v1::GetClockRequest()), IsOk());
+  testing_->master()->EndStart(slot);
+  EXPECT_THAT(first.Get(), IsOk());
+  EXPECT_THAT(Advance(60), IsOk());
+}
+
 TEST_F(SimulatorTest, RealTimeIsNotMoved) {
   Make(/*simulated_time=*/false);
   EXPECT_THAT(Advance(300), HasReason(v1::REASON_UNSUPPORTED));

@@ -13,6 +13,9 @@
 namespace keysphere::simulator {
 namespace {
 
+constexpr size_t kMaxVersionNumbers = 4;
+constexpr size_t kMaxVersionDigits = 9;
+
 struct Spread {
   std::string controller;
   int hosts = 0;
@@ -71,6 +74,18 @@ std::string HostName(int index) { return absl::StrCat("esx-", index + 1); }
 
 std::string KmsName(int index) { return absl::StrCat("kms-", index + 1); }
 
+absl::Status CheckVersion(absl::string_view version) {
+  const std::vector<absl::string_view> numbers = absl::StrSplit(version, '.');
+  bool good = numbers.size() <= kMaxVersionNumbers;
+  for (const absl::string_view number : numbers) {
+    good = good && !number.empty() && number.size() <= kMaxVersionDigits &&
+           number.find_first_not_of("0123456789") == absl::string_view::npos;
+  }
+  if (good) return absl::OkStatus();
+  return status::Error(v1::REASON_INVALID_ARGUMENT,
+                       absl::StrCat("host-version: as 8.0.3, not ", status::Quote(version)));
+}
+
 absl::StatusOr<Topology> MakeTopology(const TopologyRequest& request) {
   absl::Duration wait;
   if (!request.boot_key_wait.empty() &&
@@ -80,6 +95,7 @@ absl::StatusOr<Topology> MakeTopology(const TopologyRequest& request) {
         v1::REASON_INVALID_ARGUMENT,
         absl::StrCat("boot-key-wait: a time as 90s, not ", status::Quote(request.boot_key_wait)));
   }
+  KS_RETURN_IF_ERROR(CheckVersion(request.host_version));
   KS_ASSIGN_OR_RETURN(const std::vector<Spread> spreads, SpreadOf(request));
   KS_RETURN_IF_ERROR(CheckRange("controllers", spreads.size(), 1, kMaxControllers));
   Topology topology;

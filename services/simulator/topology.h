@@ -42,6 +42,9 @@ struct TopologyRequest {
   std::string boot_key_wait;           // of all hosts, as "90s"; empty: their default
 };
 
+// INVALID_ARGUMENT unless it is one to four numbers, as "8.0.3".
+absl::Status CheckVersion(absl::string_view version);
+
 // Controllers vcenter-a, vcenter-b, …; hosts esx-1, esx-2, …; KMS nodes kms-1, …. INVALID_ARGUMENT
 // names the field.
 absl::StatusOr<Topology> MakeTopology(const TopologyRequest& request);

@@ -73,6 +73,18 @@ TEST(TopologyTest, KmsNodesHaveNamesOfTheirOwn) {
   EXPECT_THAT(MakeTopology(request), HasReason(v1::REASON_INVALID_ARGUMENT));
 }
 
+TEST(TopologyTest, AVersionIsNumbers) {
+  TopologyRequest request;
+  for (const char* version : {"8.0.3", "7.0", "9", "8.0.3.1"}) {
+    request.host_version = version;
+    EXPECT_THAT(MakeTopology(request), status::IsOk()) << version;
+  }
+  for (const char* version : {"abc", "", "8.", ".8", "8.0.x", "8 0", "-8", "8.0.3.1.2"}) {
+    request.host_version = version;
+    EXPECT_THAT(MakeTopology(request), HasReason(v1::REASON_INVALID_ARGUMENT)) << version;
+  }
+}
+
 TEST(TopologyTest, NumbersHaveRanges) {
   TopologyRequest request;
   request.controllers = 0;
