@@ -7,6 +7,7 @@
 #include "common/status/status.h"
 #include "keysphere/v1/key_providers.grpc.pb.h"
 #include "tools/keysphere/commands.h"
+#include "tools/keysphere/fingerprint.h"
 #include "tools/keysphere/session.h"
 #include "tools/keysphere/standard_provider.h"
 
@@ -55,11 +56,18 @@ void AddTrust(Command* group) {
   command.Option(&args->file, "--file", "FILE", "PEM: a CA, or a server's own certificate");
   command.Option(&args->server, "--kms-server", "SERVER",
                  "show the certificate that this server presents");
-  command.Option(&args->fingerprint, "--fingerprint", "SHA256",
-                 "trust it if this is its fingerprint, as the KMS's administrator says");
+  command.Option(
+      &args->fingerprint, "--fingerprint", "SHA256",
+      "trust it if this is its fingerprint, as the KMS's administrator says (64 hexadecimal "
+      "digits, or with colons as openssl writes them)");
   command.Run([args](Session* session) -> absl::Status {
     if (args->file.empty() == args->server.empty()) {
       return UsageError("say --file, or --kms-server");
+    }
+    std::string wanted;
+    if (!args->fingerprint.empty()) {
+      if (args->server.empty()) return UsageError("--fingerprint goes with --kms-server");
+      KS_ASSIGN_OR_RETURN(wanted, ParseFingerprint(args->fingerprint));
     }
     v1::TrustKmsServerRequest request;
     request.set_name(args->name);
@@ -72,7 +80,7 @@ void AddTrust(Command* group) {
       KS_ASSIGN_OR_RETURN(
           const v1::RetrieveKmsServerCertificateResponse presented,
           session->Ask<Providers>(&Stub::async::RetrieveKmsServerCertificate, retrieve));
-      if (args->fingerprint.empty()) {
+      if (wanted.empty()) {
         return session->Show(presented, [session](const auto& shown) {
           Fields fields;
           fields.Add("subject", shown.subject())
@@ -82,7 +90,7 @@ void AddTrust(Command* group) {
               .Print(session->out());
         });
       }
-      if (presented.fingerprint() != args->fingerprint) {
+      if (presented.fingerprint() != wanted) {
         return status::Error(v1::REASON_CERT_UNTRUSTED,
                              "the server presents a certificate of another fingerprint")
             .Object("server", args->server)
