@@ -194,6 +194,7 @@ void Cluster::Kill(const std::string& name, Done done) {
     } else {
       (*process)->when_ended.push_back(
           [this, name, done = std::move(done)]() mutable { done(Get(name)); });
+      SetEnding(**process, true);
       options_.spawner->Signal((*process)->child, SIGKILL);
       return;
     }
@@ -240,6 +241,7 @@ void Cluster::EndOrderly(const std::string& name, bool again, Done done) {
           Process* const late = Current(name, start);
           if (late == nullptr || late->phase != Phase::kStopping) return;
           SetPhase(late, Phase::kRunning);
+          SetEnding(*late, false);
         }
         Done waiting = take();
         if (waiting == nullptr) return;
@@ -248,6 +250,7 @@ void Cluster::EndOrderly(const std::string& name, bool again, Done done) {
                     .Object("process", name)
                     .NextStep("Kill it, then start it."));
       });
+      SetEnding(*process, true);
       options_.spawner->Signal(process->child, SIGTERM);
       return;
     }
@@ -336,6 +339,10 @@ void Cluster::Resume(const std::string& name, Done done) {
   }
   WriteFile();
   done(std::move(result));
+}
+
+void Cluster::SetEnding(const Process& process, bool ending) {
+  if (options_.master != nullptr) options_.master->SetEnding(process.slot, ending);
 }
 
 void Cluster::SetPhase(Process* process, Phase phase) {

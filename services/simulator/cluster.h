@@ -106,6 +106,8 @@ class Cluster {
   void OnExit(const std::string& name, int64_t start, const std::string& how);
   void OnStopped(const std::string& name, int64_t start, Done done);
   void OnStartGuard(const std::string& name, int64_t start);
+  // Nobody begins to speak to a process that ends (with simulated time).
+  void SetEnding(const Process& process, bool ending) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void SetPhase(Process* process, Phase phase) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // The process of this start; null: it has ended meanwhile.
   Process* Current(const std::string& name, int64_t start) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

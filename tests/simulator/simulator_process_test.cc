@@ -1,6 +1,7 @@
 // The simulator with the real controller and host agents, each a process.
 #include <signal.h>
 
+#include <future>
 #include <memory>
 #include <string>
 #include <vector>
@@ -12,6 +13,7 @@
 #include "gtest/gtest.h"
 #include "keysphere/sim/v1/simulator.grpc.pb.h"
 #include "keysphere/v1/controller.grpc.pb.h"
+#include "keysphere/v1/events.grpc.pb.h"
 #include "keysphere/v1/inventory.grpc.pb.h"
 #include "tests/simulator/running_cluster.h"
 
@@ -25,6 +27,7 @@ using ::testing::SizeIs;
 using SimulatorStub = class sim::v1::Simulator::Stub::async;
 using HostsStub = class v1::Hosts::Stub::async;
 using VmsStub = class v1::VirtualMachines::Stub::async;
+using EventsStub = class v1::Events::Stub::async;
 using ControllerStub = class v1::Controller::Stub::async;
 
 rpc::CallOptions Patient() {
@@ -63,6 +66,16 @@ class SimulatorProcessTest : public ::testing::Test {
     return cluster_->Client<v1::Hosts>("vcenter-a")
         .CallSync(&HostsStub::GetHost, std::move(request), Patient())
         .value_or(v1::Host());
+  }
+  // Until it holds.
+  absl::Status WaitFor(const v1::WaitForRequest& predicate) {
+    auto ended = std::make_shared<std::promise<absl::Status>>();
+    const rpc::Subscription wait =
+        cluster_->Client<v1::Events>("vcenter-a")
+            .Watch(
+                &EventsStub::WaitFor, predicate, Patient(), [](const v1::WaitForResponse&) {},
+                [ended](absl::Status status) { ended->set_value(status); });
+    return ended->get_future().get();
   }
   std::vector<pid_t> Pids() {
     std::vector<pid_t> pids;
@@ -125,6 +138,31 @@ TEST_F(SimulatorProcessTest, HostsDieHangAndComeBack) {
   ASSERT_THAT(Advance(absl::Minutes(10)), IsOk());
   EXPECT_EQ(Host("esx-1").connection_state(), v1::CONNECTION_STATE_CONNECTED);
   EXPECT_EQ(Host("esx-2").connection_state(), v1::CONNECTION_STATE_CONNECTED);
+}
+
+TEST_F(SimulatorProcessTest, S132_ARebootedHostIsThereWhileTimeStandsStill) {
+  Up({"--hosts", "1", "--vms", "1", "--encrypted", "1", "--simulated-time"});
+  const auto vms = cluster_->Client<v1::VirtualMachines>("vcenter-a");
+  v1::PowerOnVmRequest power_on;
+  power_on.set_vm("vm-1");
+  v1::WaitForRequest off;
+  off.mutable_vm()->set_vm("vm-1");
+  off.mutable_vm()->set_power_state(v1::POWER_STATE_OFF);
+  ASSERT_THAT(WaitFor(off), IsOk());
+  for (int i = 0; i < 3; ++i) {
+    ASSERT_THAT(vms.CallSync(&VmsStub::PowerOnVm, power_on, Patient()), IsOk());
+    // In order, and at once.
+    if (i % 2 == 0) {
+      ASSERT_THAT(Do(&SimulatorStub::RebootProcess, "esx-1"), IsOk());
+    } else {
+      ASSERT_THAT(Do(&SimulatorStub::KillProcess, "esx-1"), IsOk());
+      ASSERT_THAT(Do(&SimulatorStub::StartProcess, "esx-1"), IsOk());
+    }
+    // That it is off now, the host alone could tell.
+    ASSERT_THAT(WaitFor(off), IsOk());
+    EXPECT_EQ(Host("esx-1").connection_state(), v1::CONNECTION_STATE_CONNECTED);
+  }
+  EXPECT_THAT(vms.CallSync(&VmsStub::PowerOnVm, power_on, Patient()), IsOk());
 }
 
 TEST_F(SimulatorProcessTest, FiveMinutesOfRemediationPassAtOnce) {

@@ -84,6 +84,16 @@ void ClockMaster::EndStart(int slot) {
   ChangeLinks([&] { page_->slot(slot).flags.fetch_and(~kStarting); });
 }
 
+void ClockMaster::SetEnding(int slot, bool ending) {
+  ChangeLinks([&] {
+    if (ending) {
+      page_->slot(slot).flags.fetch_or(kEnding);
+    } else {
+      page_->slot(slot).flags.fetch_and(~kEnding);
+    }
+  });
+}
+
 void ClockMaster::ClearSlot(int i) {
   ChangeLinks([&] {
     Slot& slot = page_->slot(i);

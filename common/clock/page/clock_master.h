@@ -46,6 +46,10 @@ class ClockMaster {
   // Time waits for the process from before it is spawned until it is READY.
   void HoldForStart(int slot);
   void EndStart(int slot);
+  // The process was told to end, or no longer is. Who dials it from then on waits for its next
+  // start: between the end of its server and its death it would be refused, and
+  // try again only later, while time may stand still.
+  void SetEnding(int slot, bool ending);
   // The process is dead (waited for): it has no tokens, deadlines and streams any more. The slot
   // stays allocated, for its next start.
   void ClearSlot(int slot);

@@ -70,10 +70,11 @@ struct Header {
 };
 
 enum SlotFlag : uint32_t {
-  kLive = 1,         // a process has it open
-  kStopped = 2,      // it is paused: time does not wait for it
-  kStarting = 4,     // it was spawned and is not READY: time waits for it
-  kWatchesLinks = 8  // it is woken, and waited for, when links change
+  kLive = 1,          // a process has it open
+  kStopped = 2,       // it is paused: time does not wait for it
+  kStarting = 4,      // it was spawned and is not READY: time waits for it
+  kWatchesLinks = 8,  // it is woken, and waited for, when links change
+  kEnding = 16        // it was told to end: nobody should begin to speak to it
 };
 
 struct alignas(64) Slot {

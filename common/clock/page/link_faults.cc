@@ -23,7 +23,7 @@ void Merge(const Link& link, LinkFault* fault) {
 void LinkFaults::Read(int peer, LinkState* state) const {
   *state = LinkState();
   const uint32_t flags = page_->slot(peer).flags;
-  state->live = (flags & (kLive | kStarting)) == kLive;
+  state->live = (flags & (kLive | kStarting | kEnding)) == kLive;
   state->stopped = (flags & kStopped) != 0;
   for (int i = 0; i < page_->used_links(); ++i) {
     const Link& link = page_->link(i);

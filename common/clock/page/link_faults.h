@@ -22,7 +22,7 @@ struct LinkFault {
 struct LinkState {
   LinkFault out;         // requests: from the caller to the peer
   LinkFault back;        // answers: from the peer to the caller (fail_next is 0)
-  bool live = true;      // a process runs in the peer's slot, and is READY
+  bool live = true;      // a process runs in the peer's slot, is READY and is not ending
   bool stopped = false;  // it is paused
   // A call has to be parked, without a busy token, until this changes or its deadline comes.
   bool blocked() const { return out.cut || back.cut || stopped || !live; }

@@ -111,6 +111,22 @@ TEST_F(LinkFaultsTest, APeerThatIsPausedDeadOrStartingBlocks) {
   EXPECT_TRUE(ToHost().live);
 }
 
+TEST_F(LinkFaultsTest, APeerThatWasToldToEndBlocksUntilItsNextStartIsReady) {
+  const int slot = host_->slot();
+  master_->SetEnding(slot, true);
+  EXPECT_TRUE(ToHost().blocked());  // also while its process still lives
+  master_->SetEnding(slot, false);  // it would not
+  EXPECT_FALSE(ToHost().blocked());
+  master_->SetEnding(slot, true);
+  host_.reset();
+  master_->ClearSlot(slot);
+  master_->HoldForStart(slot);
+  host_ = *PageClock::Open(master_->FlagOf(slot));
+  EXPECT_TRUE(ToHost().blocked());
+  master_->EndStart(slot);
+  EXPECT_FALSE(ToHost().blocked());
+}
+
 TEST_F(LinkFaultsTest, WhoWatchesHearsOfChangesBeforeTimeGoesOn) {
   std::atomic<int> cuts{0};
   std::atomic<int> changes{0};
