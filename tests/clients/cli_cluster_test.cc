@@ -140,5 +140,37 @@ TEST_F(CliClusterTest, S149_HowLongABootedHostWaitsIsAnOptionOfUp) {
   EXPECT_THAT(Cli(power_on).out, HasSubstr("VM_LOCKED"));
 }
 
+TEST_F(CliClusterTest, S124_S125_KeysOfAKmsAreMadeAndAskedAbout) {
+  ASSERT_EQ(Cli({"up", "--hosts", "1", "--kms", "1", "--vms", "1", "--encrypted", "1",
+                 "--encrypted-by", "standard", "--simulated-time", "--detach"})
+                .code,
+            0);
+  const CommandResult made = Cli({"provider", "generate-key", "skp-1"});
+  ASSERT_EQ(made.code, 0) << made.out;
+  EXPECT_THAT(made.out, HasSubstr("skp-1"));
+  const size_t line = made.out.find("key id");
+  ASSERT_NE(line, std::string::npos) << made.out;
+  const size_t begin = made.out.find_first_not_of(' ', line + 6);
+  const std::string id = made.out.substr(begin, made.out.find_first_of(" \n", begin) - begin);
+
+  const CommandResult states = Cli({"provider", "key-status", "skp-1", id, "nonsense"});
+  EXPECT_EQ(states.code, 0);
+  EXPECT_THAT(states.out, HasSubstr(id));
+  EXPECT_THAT(states.out, HasSubstr("notActiveOrEnabled"));
+  EXPECT_THAT(states.out, HasSubstr("missingInKms"));
+  const CommandResult json = Cli({"-o", "json", "provider", "key-status", "skp-1", id});
+  EXPECT_EQ(json.code, 0);
+  EXPECT_THAT(json.out, HasSubstr("\"REASON_KEY_STATE_NOT_ACTIVE_OR_ENABLED\""));
+  EXPECT_THAT(Cli({"provider", "key-status", "nobody", id}).out, HasSubstr("clusterInvalid"));
+
+  EXPECT_EQ(Cli({"provider", "key-status", "skp-1"}).code, 2);
+  const CommandResult none = Cli({"provider", "generate-key", "nobody"});
+  EXPECT_EQ(none.code, 1);
+  EXPECT_THAT(none.out, HasSubstr("NOT_FOUND"));
+  EXPECT_EQ(
+      Cli({"provider", "trust", "skp-1", "--kms-server", "kms-1", "--fingerprint", "AB:CD"}).code,
+      2);
+}
+
 }  // namespace
 }  // namespace keysphere::clients

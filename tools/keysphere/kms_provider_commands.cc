@@ -1,10 +1,12 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "common/files/file_system.h"
 #include "common/identity/credentials.h"
 #include "common/status/status.h"
+#include "keysphere/v1/crypto_manager.grpc.pb.h"
 #include "keysphere/v1/key_providers.grpc.pb.h"
 #include "tools/keysphere/commands.h"
 #include "tools/keysphere/fingerprint.h"
@@ -160,6 +162,64 @@ void AddClientCertificate(Command* group) {
   });
 }
 
+// "missingInKms", "available".
+std::string StateWord(const v1::CryptoKeyStatus& status) {
+  if (status.key_available()) return "available";
+  return EnumWord(v1::CryptoKeyStatus::Reason_Name(status.reason()), "REASON_KEY_STATE_");
+}
+
+void AddGenerateKey(Command* group) {
+  auto name = std::make_shared<std::string>();
+  Command command = group->Sub("generate-key", "Have the KMS make a key that nothing uses yet",
+                               "provider generate-key skp-1");
+  command.OptionalArgument(name.get(), "NAME", "a standard provider (default: the default)");
+  command.Run([name](Session* session) -> absl::Status {
+    v1::GenerateKeyRequest request;
+    request.set_provider(*name);
+    KS_ASSIGN_OR_RETURN(
+        const v1::GenerateKeyResponse response,
+        session->Ask<v1::CryptoManager>(&v1::CryptoManager::Stub::async::GenerateKey, request));
+    return session->Show(response, [session](const v1::GenerateKeyResponse& shown) {
+      Fields fields;
+      fields.Add("provider", shown.key().provider_id())
+          .Add("key id", shown.key().key_id())
+          .Print(session->out());
+    });
+  });
+}
+
+void AddKeyStatus(Command* group) {
+  struct Args {
+    std::string name;
+    std::vector<std::string> ids;
+  };
+  auto args = std::make_shared<Args>();
+  Command command = group->Sub("key-status", "Whether keys can be used, and who uses them",
+                               "provider key-status skp-1 7e2b");
+  command.Argument(&args->name, "NAME", "the provider");
+  command.Arguments(&args->ids, "KEY_ID", "keys of it");
+  command.Run([args](Session* session) -> absl::Status {
+    if (args->ids.empty()) return UsageError("name a key id");
+    v1::QueryCryptoKeyStatusRequest request;
+    for (const std::string& id : args->ids) {
+      v1::CryptoKeyId* const key = request.add_keys();
+      key->set_provider_id(args->name);
+      key->set_key_id(id);
+    }
+    KS_ASSIGN_OR_RETURN(const v1::QueryCryptoKeyStatusResponse response,
+                        session->Ask<v1::CryptoManager>(
+                            &v1::CryptoManager::Stub::async::QueryCryptoKeyStatus, request));
+    return session->Show(response, [session](const v1::QueryCryptoKeyStatusResponse& shown) {
+      Table table({"KEY ID", "STATE", "VMS", "HOSTS"});
+      for (const v1::CryptoKeyStatus& status : shown.statuses()) {
+        table.Add(
+            {status.key().key_id(), StateWord(status), Join(status.vms()), Join(status.hosts())});
+      }
+      table.Print(session->out());
+    });
+  });
+}
+
 }  // namespace
 
 void AddKmsProviderCommands(Command* provider) {
@@ -167,6 +227,8 @@ void AddKmsProviderCommands(Command* provider) {
   AddTrust(provider);
   AddCsr(provider);
   AddClientCertificate(provider);
+  AddGenerateKey(provider);
+  AddKeyStatus(provider);
 }
 
 }  // namespace keysphere::cli
