@@ -19,6 +19,7 @@
 #include "common/rpc/server.h"
 #include "common/status/status.h"
 #include "kmip/net/host_port.h"
+#include "kmip/net/socket.h"
 #include "services/kms/control.h"
 #include "services/kms/control_api.h"
 #include "services/kms/kms.h"
@@ -40,7 +41,7 @@ struct Flags {
 };
 
 void AddFlags(CLI::App* app, Flags* flags) {
-  app->add_option("--listen", flags->listen, "IP[:PORT] to serve on (default port: 5696)")
+  app->add_option("--listen", flags->listen, "IP or name[:PORT] to serve on (default port: 5696)")
       ->required();
   app->add_option("--cert", flags->kms.certificate_file, "its certificate, PEM")->required();
   app->add_option("--key", flags->kms.key_file, "its private key, PEM, mode 0600")->required();
@@ -106,6 +107,9 @@ absl::Status Run(Flags flags) {
   KS_ASSIGN_OR_RETURN(const kmip::net::HostPort address,
                       kmip::net::ParseHostPort(flags.listen, flags.kms.port));
   flags.kms.ip = address.host;
+  if (!kmip::net::IsIpAddress(address.host)) {
+    KS_ASSIGN_OR_RETURN(flags.kms.ip, kmip::net::Resolve(address.host));
+  }
   flags.kms.port = address.port;
 
   clock::SystemClock system_clock;

@@ -116,13 +116,13 @@ class KmsCrashTest : public ::testing::Test {
     return authority_->Issue(request).value();
   }
 
-  std::unique_ptr<processes::Child> Start() {
+  std::unique_ptr<processes::Child> Start(const std::string& listen = "127.0.0.1:0") {
     const auto files = identity::CredentialFiles::In(folder_, "kms-1");
     processes::Command command;
     command.program = "services/kms/keysphere-kms";
-    command.args = {"--listen", "127.0.0.1:0",     "--data",        folder_ + "/data",
-                    "--cert",   files.certificate, "--key",         files.key,
-                    "--ca",     files.ca,          "--secure-heap", "262144"};
+    command.args = {
+        "--listen", listen,    "--data", folder_ + "/data", "--cert",        files.certificate,
+        "--key",    files.key, "--ca",   files.ca,          "--secure-heap", "262144"};
     command.stderr_file = folder_ + "/kms.log";
     return processes::Child::Start(command).value();
   }
@@ -206,6 +206,12 @@ TEST_F(KmsCrashTest, AcknowledgedKeysSurviveThirtyKills) {
     ASSERT_THAT(keys[i], IsOk());
     EXPECT_TRUE(keys[i]->Equals(known[uids[i]]));
   }
+}
+
+TEST_F(KmsCrashTest, ANameToListenOnIsLookedUp) {
+  const auto node = Start("localhost:0");
+  EXPECT_EQ(node->address().rfind("localhost:", 0), 0) << node->address();
+  EXPECT_NE(node->address(), "localhost:0");
 }
 
 }  // namespace
