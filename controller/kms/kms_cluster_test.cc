@@ -139,6 +139,18 @@ TEST_F(KmsClusterTest, AllNodesHangingEndsWithinTheOperationsTime) {
   EXPECT_EQ(cluster_->unanswered_creates(), 3);
 }
 
+TEST_F(KmsClusterTest, AServersNameIsSaidOnce) {
+  for (const char* name : {"n1", "n2", "n3"}) {
+    nodes_.made[name[1] - '1']->FailNext(
+        status::Error(v1::REASON_KMS_UNREACHABLE, absl::StrCat(name, ": it is off")));
+  }
+  const absl::Status refused = Create().status();
+  EXPECT_THAT(refused, HasReason(v1::REASON_KMS_UNREACHABLE));
+  EXPECT_THAT(std::string(refused.message()),
+              ::testing::HasSubstr("used: n1: it is off; n2: it is off; n3: it is off"));
+  EXPECT_EQ(cluster_->status_reason(), "n1: it is off; n2: it is off; n3: it is off");
+}
+
 // A server that does not take our certificate cannot be used; one that refuses what was asked can.
 TEST_F(KmsClusterTest, S94_ARefusalOfOurCertificateIsTheServersFailure) {
   const absl::Status refused =
