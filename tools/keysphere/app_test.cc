@@ -210,7 +210,16 @@ TEST(AppTest, WordsAreUtf8) {
   const Result result = RunCli({"vm", "create", "web\xff", "--host", "esx-1"});
   EXPECT_EQ(result.code, kUsage);
   EXPECT_EQ(result.err, "not valid UTF-8: web\\xff\n");
-  EXPECT_THAT(RunCli({"vm", "show", "b\xC3\xBCro"}).err, testing::Not(HasSubstr("UTF-8")));
+  // Valid, also where a terminal would obey it; and what is valid only without a control is not.
+  for (const char* name : {"b\xC3\xBCro",
+                           "a\xE2\x80\xAE"
+                           "b",
+                           "a\xC2\x9B"
+                           "b",
+                           "a\xE2\x81\xA6", "a\n"}) {
+    EXPECT_THAT(RunCli({"vm", "show", name}).err, testing::Not(HasSubstr("UTF-8")));
+  }
+  EXPECT_THAT(RunCli({"vm", "show", "\xC3\n\xBC"}).err, HasSubstr("not valid UTF-8"));
 }
 
 TEST(AppTest, AnUnknownCommandIsNamed) {

@@ -8,6 +8,7 @@
 #include "absl/strings/cord.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "common/status/text.h"
 
 namespace keysphere::cli {
@@ -72,11 +73,20 @@ std::string UnknownCommand(const CLI::App& root) {
   return absl::StrCat("unknown option ", rest[0]);
 }
 
-// Valid UTF-8; control characters beside.
+// Characters that Printable escapes although they are valid UTF-8, each as something visible.
+std::vector<std::pair<std::string, std::string>> Unprintables() {
+  std::vector<std::pair<std::string, std::string>> all;
+  for (int c = 0x80; c < 0xa0; ++c) all.push_back({{'\xc2', static_cast<char>(c)}, "?"});
+  for (int c = 0xa8; c < 0xaf; ++c) all.push_back({{'\xe2', '\x80', static_cast<char>(c)}, "?"});
+  for (int c = 0xa6; c < 0xaa; ++c) all.push_back({{'\xe2', '\x81', static_cast<char>(c)}, "?"});
+  return all;
+}
+
+// Valid UTF-8, whether a terminal would show it or obey it: what a name may be says the server.
 bool IsText(const std::string& word) {
-  std::string visible;
-  for (const char c : word) {
-    if (!absl::ascii_iscntrl(static_cast<unsigned char>(c))) visible.push_back(c);
+  std::string visible = absl::StrReplaceAll(word, Unprintables());
+  for (char& c : visible) {
+    if (absl::ascii_iscntrl(static_cast<unsigned char>(c))) c = '?';
   }
   return status::Printable(visible, visible.size() + 1) == visible;
 }

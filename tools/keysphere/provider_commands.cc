@@ -279,7 +279,9 @@ void AddExport(Command* group) {
   };
   auto args = std::make_shared<Args>();
   Command command =
-      group->Sub("export", "Back a provider up: write its PKCS#12 bundle to a file (mode 0600)",
+      group->Sub("export",
+                 "Back a provider up: write its PKCS#12 bundle to a file (mode 0600). Without a "
+                 "password the key lies in it in clear: whoever has the file has the key",
                  "provider export nkp-a --file nkp-a.p12 --password-file pw.txt");
   command.Argument(&args->name, "NAME", "the provider");
   command.Required(&args->file, "--file", "FILE", "where the bundle goes");
