@@ -189,10 +189,16 @@ absl::StatusOr<identity::CredentialFiles> ClusterFolder::Issue(identity::Kind ki
   const std::string folder = path_ + "/pki";
   const std::string stem =
       absl::StrCat(std::string(identity::KindName(kind)), "-", files::PathSafe(name));
-  auto files = identity::CredentialFiles::In(folder, stem);
-  files.ca = folder + "/ca.crt";
   // Two at once must not leave the key of one and the certificate of the other.
   sync::MutexLock lock(&issue_mutex_);
+  auto files = identity::CredentialFiles::In(folder, stem);
+  // A process starts again with its first one.
+  for (int i = 2; kind != identity::Kind::kUser; ++i) {
+    KS_ASSIGN_OR_RETURN(const bool taken, files_->Exists(files.key));
+    if (!taken) break;
+    files = identity::CredentialFiles::In(folder, absl::StrCat(stem, "-", i));
+  }
+  files.ca = folder + "/ca.crt";
   KS_RETURN_IF_ERROR(
       files_->WriteFileAtomically(files.key, credentials.key_pem.view(), 0600, kNotDurable));
   KS_RETURN_IF_ERROR(files_->WriteFileAtomically(files.certificate, credentials.certificate_pem,

@@ -68,7 +68,8 @@ class ClusterFolder {
   std::string TpmFolder(absl::string_view name) const;
   std::string LogFile(absl::string_view name) const;
 
-  // A key pair and certificate, in place of those that the name had. `ip` may be empty.
+  // A key pair and certificate. `ip` may be empty. A user's come in place of the former; a process
+  // may have several, of which the second's files are KIND-NAME-2 and so on.
   absl::StatusOr<identity::CredentialFiles> Issue(identity::Kind kind, const std::string& name,
                                                   const std::string& ip,
                                                   const identity::Validity& validity);

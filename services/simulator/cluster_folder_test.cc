@@ -149,7 +149,7 @@ TEST_F(ClusterFolderTest, CertificatesSayWhoAndWhere) {
   EXPECT_THAT(info->ip_addresses, ElementsAre("127.9.1.1"));
 }
 
-TEST_F(ClusterFolderTest, AUsersSecondCertificateLeavesTheFirst) {
+TEST_F(ClusterFolderTest, AUsersSecondCertificateReplacesTheFirst) {
   const auto folder = ClusterFolder::Make(&files_, Options("users"));
   ASSERT_THAT(folder, IsOk());
   const auto first = (*folder)->Issue(identity::Kind::kUser, "al/ice", "");
@@ -163,6 +163,18 @@ TEST_F(ClusterFolderTest, AUsersSecondCertificateLeavesTheFirst) {
   ASSERT_THAT(after, IsOk());
   EXPECT_NE(before->certificate_pem, after->certificate_pem);
   EXPECT_THAT(first->key, StartsWith((*folder)->path() + "/pki/user-al%2F"));
+}
+
+TEST_F(ClusterFolderTest, AProcessKeepsItsFirstCertificate) {
+  const auto folder = ClusterFolder::Make(&files_, Options("processes"));
+  ASSERT_THAT(folder, IsOk());
+  const auto first = (*folder)->Issue(identity::Kind::kKms, "kms-1", "127.0.0.1");
+  const auto second = (*folder)->Issue(identity::Kind::kKms, "kms-1", "127.0.0.1");
+  ASSERT_THAT(first, IsOk());
+  ASSERT_THAT(second, IsOk());
+  EXPECT_NE(first->certificate, second->certificate);
+  EXPECT_THAT(identity::Credentials::Load(*first), IsOk());
+  EXPECT_THAT(identity::Credentials::Load(*second), IsOk());
 }
 
 TEST_F(ClusterFolderTest, ClusterJsonIsReadBack) {
