@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 #include <string>
 #include <vector>
@@ -19,6 +20,7 @@ namespace {
 using status::IsOk;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Not;
 
 class CliClusterTest : public ::testing::Test {
  protected:
@@ -71,10 +73,16 @@ TEST_F(CliClusterTest, DownRemovesWhatAKilledSimulatorLeft) {
 
 TEST_F(CliClusterTest, FlagsOfUpThatDoNotFitEachOtherAreUsageErrors) {
   const std::vector<std::vector<std::string>> mistakes = {
-      {"--hosts", "3", "--tpm", "4"}, {"--vms", "1", "--encrypted", "2"},
-      {"--vms", "1", "--hosts", "0"}, {"--topology", "junk"},
-      {"--disk-size", "1000"},        {"--encrypted-by", "standard"},
+      {"--hosts", "3", "--tpm", "4"},
+      {"--vms", "1", "--encrypted", "2"},
+      {"--vms", "1", "--hosts", "0"},
+      {"--topology", "junk"},
+      {"--disk-size", "1000"},
+      {"--encrypted-by", "standard"},
       {"--topology", "esx-1=2"},
+      {"--topology", "vcenter-a=2", "--hosts", "3"},
+      {"--topology", "vcenter-a=2", "--controllers", "2"},
+      {"--host-version", "abc"},
   };
   for (const std::vector<std::string>& mistake : mistakes) {
     for (const bool detach : {false, true}) {
@@ -121,6 +129,38 @@ TEST_F(CliClusterTest, AWriteThatDoesNotFitWritesNothing) {
   EXPECT_THAT(RunCommand(piped).out, HasSubstr("wrote 3 bytes"));
   ASSERT_EQ(Cli({"vm", "read", "vm-1", "--file", disk, "--length", "5"}).code, 0);
   EXPECT_EQ(files_.ReadFile(disk, 2 << 20).value(), "xxyzx");
+}
+
+TEST_F(CliClusterTest, AReadThatFailsLeavesTheFileAsItWas) {
+  ASSERT_EQ(Cli({"up", "--hosts", "1", "--vms", "1", "--detach"}).code, 0);
+  const std::string mine = ::testing::TempDir() + "/mine";
+  ASSERT_THAT(files_.WriteFileAtomically(mine, "precious", 0600), IsOk());
+  // It does not run; there is no such VM, disk or place.
+  EXPECT_EQ(Cli({"vm", "read", "vm-1", "--file", mine}).code, 1);
+  EXPECT_EQ(Cli({"vm", "read", "nosuch", "--file", mine}).code, 1);
+  ASSERT_EQ(Cli({"vm", "power-on", "vm-1"}).code, 0);
+  EXPECT_EQ(Cli({"vm", "read", "vm-1", "--disk", "scsi3:3", "--file", mine}).code, 1);
+  EXPECT_EQ(Cli({"vm", "read", "vm-1", "--offset", "1G", "--length", "1", "--file", mine}).code, 1);
+  EXPECT_EQ(files_.ReadFile(mine, 100).value(), "precious");
+  EXPECT_EQ(Cli({"vm", "read", "vm-1", "--length", "0", "--file", mine}).code, 0);
+  EXPECT_EQ(files_.ReadFile(mine, 100).value(), "");
+}
+
+TEST_F(CliClusterTest, ASecondCertificateOfAUserReplacesTheFirst) {
+  ASSERT_EQ(Cli({"up", "--hosts", "0", "--detach"}).code, 0);
+  ASSERT_EQ(Cli({"user", "set-role", "alice", "ReadOnly"}).code, 0);
+  CommandResult issued = Cli({"user", "issue", "alice", "--not-after", "2020-01-01T00:00:00Z"});
+  ASSERT_EQ(issued.code, 0) << issued.out;
+  EXPECT_THAT(issued.out, Not(HasSubstr("replaced")));
+  EXPECT_THAT(Cli({"--user", "alice", "host", "list"}).out, HasSubstr("CERT_EXPIRED"));
+  issued = Cli({"user", "issue", "alice"});
+  ASSERT_EQ(issued.code, 0) << issued.out;
+  EXPECT_THAT(issued.out, HasSubstr("replaced"));
+  const CommandResult listed = Cli({"--user", "alice", "host", "list"});
+  EXPECT_EQ(listed.code, 0) << listed.out;
+  struct stat info {};
+  ASSERT_EQ(stat((dir_ + "/pki/user-alice.key").c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode & 0777, 0600u);
 }
 
 TEST_F(CliClusterTest, S149_HowLongABootedHostWaitsIsAnOptionOfUp) {

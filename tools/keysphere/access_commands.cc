@@ -4,6 +4,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "common/files/file_system.h"
+#include "common/files/names.h"
 #include "common/status/status.h"
 #include "keysphere/v1/controller.grpc.pb.h"
 #include "tools/keysphere/commands.h"
@@ -113,8 +115,9 @@ void AddUsers(Command* root) {
     std::string not_after;
   };
   auto issue_args = std::make_shared<IssueArgs>();
-  Command issue = group.Sub("issue", "Make a certificate of the simulated cluster for a user",
-                            "user issue alice");
+  Command issue = group.Sub(
+      "issue", "Make a certificate of the simulated cluster for a user, in place of the former",
+      "user issue alice");
   issue.Argument(&issue_args->user, "USER", "who");
   issue.Option(&issue_args->not_after, "--not-after", "TIME", "RFC 3339 (default: in 20 years)");
   issue.Run([issue_args](Session* session) -> absl::Status {
@@ -124,9 +127,14 @@ void AddUsers(Command* root) {
       KS_ASSIGN_OR_RETURN(const absl::Time time, ParseTimestamp(issue_args->not_after));
       request.mutable_not_after()->set_seconds(absl::ToUnixSeconds(time));
     }
+    KS_ASSIGN_OR_RETURN(const std::string dir, session->ClusterDir());
+    const std::string former =
+        absl::StrCat(dir, "/pki/user-", files::PathSafe(issue_args->user), ".crt");
+    const bool had = files::FileSystem().Exists(former).value_or(false);
     KS_ASSIGN_OR_RETURN(
         const sim::v1::IssueUserCertificateResponse response,
         AskSimulator(session, &sim::v1::Simulator::Stub::async::IssueUserCertificate, request));
+    if (had) session->err() << "replaced the former certificate of " << issue_args->user << '\n';
     return session->Show(response, [&](const sim::v1::IssueUserCertificateResponse& shown) {
       Fields fields;
       fields.Add("certificate", shown.certificate_file())

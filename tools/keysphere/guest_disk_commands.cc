@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/types/optional.h"
 #include "common/files/file_system.h"
 #include "common/status/status.h"
 #include "keysphere/host/v1/host_vms.grpc.pb.h"
@@ -134,11 +135,11 @@ absl::Status ReadDisk(Session* session, const Args& args) {
     end = offset + length;
   }
   KS_ASSIGN_OR_RETURN(const Session::ChannelPtr channel, HostOf(session, args));
-  KS_ASSIGN_OR_RETURN(const Stream file,
-                      Stream::Open(args.file, O_WRONLY | O_CREAT | O_TRUNC, STDOUT_FILENO));
+  // Opened, and what it held dropped, only when the host has answered.
+  absl::optional<Stream> file;
   Progress progress(session, absl::StrCat("read ", args.vm));
   const int64_t begin = offset;
-  while (end < 0 || offset < end) {
+  do {
     host::v1::ReadGuestDiskRequest request;
     request.set_vm(args.vm);
     request.set_disk(args.disk);
@@ -148,12 +149,17 @@ absl::Status ReadDisk(Session* session, const Args& args) {
     request.set_length(static_cast<int32_t>(std::min(want, kChunkBytes)));
     KS_ASSIGN_OR_RETURN(const host::v1::ReadGuestDiskResponse response,
                         session->AskAt<HostVms>(channel, &Stub::async::ReadGuestDisk, request));
+    if (!file.has_value()) {
+      KS_ASSIGN_OR_RETURN(Stream opened,
+                          Stream::Open(args.file, O_WRONLY | O_CREAT | O_TRUNC, STDOUT_FILENO));
+      file.emplace(std::move(opened));
+    }
     if (response.data().empty()) break;
-    KS_RETURN_IF_ERROR(file.Write(response.data()));
+    KS_RETURN_IF_ERROR(file->Write(response.data()));
     offset += response.data().size();
     if (end < 0) end = response.capacity_bytes();
     progress.Tell(offset - begin, end - begin);
-  }
+  } while (offset < end);
   if (args.file != "-") {
     session->err() << "read " << offset - begin << " bytes into " << args.file << '\n';
   }

@@ -92,6 +92,10 @@ absl::StatusOr<std::vector<std::string>> SimulatorCommand(const UpArgs& args,
 
 absl::Status Up(Session* session, const UpArgs& args) {
   KS_RETURN_IF_ERROR(session->RefusePeer());
+  if (!args.topology.empty() && (args.hosts >= 0 || args.controllers >= 0)) {
+    return UsageError(
+        "--topology says the controllers and hosts: leave --controllers and --hosts out");
+  }
   std::string dir = session->globals().dir;
   if (dir.empty()) dir = session->environment().variable("KEYSPHERE_DIR");
   KS_ASSIGN_OR_RETURN(const std::vector<std::string> command, SimulatorCommand(args, dir));
