@@ -8,6 +8,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "common/status/status.h"
+#include "common/status/utf8.h"
 
 namespace keysphere::files {
 namespace {
@@ -15,37 +16,6 @@ namespace {
 constexpr int kMaxCharacters = 80;
 constexpr size_t kMaxPlainBytes = 200;
 constexpr size_t kCutAt = 120;
-
-// The first character of `text` and its length; length 0: not valid UTF-8 (overlong forms,
-// surrogates and values above U+10FFFF included).
-struct Character {
-  uint32_t value = 0;
-  size_t length = 0;
-};
-Character FirstCharacter(absl::string_view text) {
-  const auto first = static_cast<uint8_t>(text[0]);
-  if (first < 0x80) return {first, 1};
-  size_t length;
-  uint32_t value, smallest;
-  if ((first & 0xE0) == 0xC0) {
-    length = 2, value = first & 0x1F, smallest = 0x80;
-  } else if ((first & 0xF0) == 0xE0) {
-    length = 3, value = first & 0x0F, smallest = 0x800;
-  } else if ((first & 0xF8) == 0xF0) {
-    length = 4, value = first & 0x07, smallest = 0x10000;
-  } else {
-    return {};
-  }
-  if (text.size() < length) return {};
-  for (size_t i = 1; i < length; ++i) {
-    const auto next = static_cast<uint8_t>(text[i]);
-    if ((next & 0xC0) != 0x80) return {};
-    value = (value << 6) | (next & 0x3F);
-  }
-  const bool surrogate = value >= 0xD800 && value <= 0xDFFF;
-  if (value < smallest || value > 0x10FFFF || surrogate) return {};
-  return {value, length};
-}
 
 // Blanks of every kind, and what shows as nothing.
 bool IsBlank(uint32_t value) {
@@ -77,13 +47,13 @@ absl::Status ValidateName(absl::string_view name) {
   int characters = 0;
   bool blank = false;  // the last character
   for (absl::string_view rest = name; !rest.empty();) {
-    const Character c = FirstCharacter(rest);
-    if (c.length == 0) return refuse("is not valid UTF-8");
+    const status::CodePoint c = status::FirstCodePoint(rest);
+    if (!c.valid) return refuse("is not valid UTF-8");
     if (IsControl(c.value)) return refuse("has a control character");
     blank = IsBlank(c.value);
     if (blank && characters == 0) return refuse("begins with a blank");
     if (++characters > kMaxCharacters) return refuse("has more than 80 characters");
-    rest.remove_prefix(c.length);
+    rest.remove_prefix(c.bytes);
   }
   if (blank) return refuse("ends with a blank");
   return absl::OkStatus();

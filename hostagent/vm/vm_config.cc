@@ -15,6 +15,7 @@
 #include "absl/types/span.h"
 #include "common/crypto/aead.h"
 #include "common/status/status.h"
+#include "common/status/utf8.h"
 #include "hostagent/vm/vmdk.h"
 
 namespace keysphere::hostagent::vm {
@@ -35,29 +36,10 @@ absl::Status Invalid(absl::string_view file, absl::string_view what) {
 // becomes "?".
 std::string ValidUtf8(absl::string_view text) {
   std::string valid;
-  for (size_t i = 0; i < text.size();) {
-    const auto lead = static_cast<unsigned char>(text[i]);
-    const size_t length = lead < 0x80                   ? 1
-                          : lead >= 0xC2 && lead < 0xE0 ? 2
-                          : lead >= 0xE0 && lead < 0xF0 ? 3
-                          : lead >= 0xF0 && lead < 0xF5 ? 4
-                                                        : 0;
-    bool good = length > 0 && i + length <= text.size();
-    for (size_t k = 1; good && k < length; ++k) {
-      good = (static_cast<unsigned char>(text[i + k]) & 0xC0) == 0x80;
-    }
-    if (good && length > 2) {  // over-long forms, surrogates, beyond U+10FFFF
-      const auto next = static_cast<unsigned char>(text[i + 1]);
-      good = !(lead == 0xE0 && next < 0xA0) && !(lead == 0xED && next >= 0xA0) &&
-             !(lead == 0xF0 && next < 0x90) && !(lead == 0xF4 && next >= 0x90);
-    }
-    if (good) {
-      valid.append(text.data() + i, length);
-      i += length;
-    } else {
-      valid += '?';
-      ++i;
-    }
+  while (!text.empty()) {
+    const status::CodePoint c = status::FirstCodePoint(text);
+    absl::StrAppend(&valid, c.valid ? text.substr(0, c.bytes) : "?");
+    text.remove_prefix(c.bytes);
   }
   return valid;
 }

@@ -4,12 +4,11 @@
 #include <algorithm>
 #include <utility>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/cord.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_replace.h"
 #include "common/status/text.h"
+#include "common/status/utf8.h"
 
 namespace keysphere::cli {
 namespace {
@@ -71,24 +70,6 @@ std::string UnknownCommand(const CLI::App& root) {
                         " has no command \"", word, "\"");
   }
   return absl::StrCat("unknown option ", rest[0]);
-}
-
-// Characters that Printable escapes although they are valid UTF-8, each as something visible.
-std::vector<std::pair<std::string, std::string>> Unprintables() {
-  std::vector<std::pair<std::string, std::string>> all;
-  for (int c = 0x80; c < 0xa0; ++c) all.push_back({{'\xc2', static_cast<char>(c)}, "?"});
-  for (int c = 0xa8; c < 0xaf; ++c) all.push_back({{'\xe2', '\x80', static_cast<char>(c)}, "?"});
-  for (int c = 0xa6; c < 0xaa; ++c) all.push_back({{'\xe2', '\x81', static_cast<char>(c)}, "?"});
-  return all;
-}
-
-// Valid UTF-8, whether a terminal would show it or obey it: what a name may be says the server.
-bool IsText(const std::string& word) {
-  std::string visible = absl::StrReplaceAll(word, Unprintables());
-  for (char& c : visible) {
-    if (absl::ascii_iscntrl(static_cast<unsigned char>(c))) c = '?';
-  }
-  return status::Printable(visible, visible.size() + 1) == visible;
 }
 
 void DescribeInto(const CLI::App& app, std::vector<CommandInfo>* all) {
@@ -223,7 +204,7 @@ Command CommandLine::root() { return Command(app_.get(), &chosen_); }
 CommandLine::Parsed CommandLine::Parse(const std::vector<std::string>& arguments, std::ostream& out,
                                        std::ostream& err) {
   for (const std::string& word : arguments) {
-    if (IsText(word)) continue;
+    if (status::IsUtf8(word)) continue;
     // No message could carry it.
     Parsed refused;
     refused.exit_code = 2;
