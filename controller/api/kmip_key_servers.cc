@@ -26,7 +26,6 @@ absl::StatusOr<std::unique_ptr<kmip::client::KeyServer>> KmipKeyServers::Connect
     KS_ASSIGN_OR_RETURN(loop_, kmip::net::Loop::Create());
   }
   kmip::client::KmipClientOptions options;
-  options.name = server.name();
   KS_ASSIGN_OR_RETURN(const kmip::net::HostPort address,
                       kmip::net::ParseHostPort(server.address(), kmip::net::kKmipPort));
   options.host = address.host;

@@ -4,7 +4,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "absl/strings/strip.h"
 #include "common/crypto/kdf.h"
 #include "common/status/status.h"
 #include "kmip/net/certificate.h"
@@ -39,13 +38,6 @@ bool IsNodeFailure(const absl::Status& status) {
     default:
       return false;
   }
-}
-
-// "SERVER: what is wrong", also where the message begins with the name already.
-std::string Named(const std::string& server, const absl::Status& failure) {
-  const std::string prefix = absl::StrCat(server, ": ");
-  const absl::string_view message = failure.message();
-  return absl::StrCat(prefix, absl::StripPrefix(message, prefix));
 }
 
 // The server may have carried the request out.
@@ -129,7 +121,7 @@ void KmsCluster::Ask(size_t prefer,
   attempt->done = std::move(done);
   for (const Node& node : nodes_) {
     if (node.link != nullptr) continue;
-    attempt->failures.push_back(Named(node.server.name(), node.failure));
+    attempt->failures.push_back(absl::StrCat(node.server.name(), ": ", node.failure.message()));
     attempt->reasons.push_back(status::ReasonOf(node.failure));
   }
   Try(std::move(attempt));
@@ -145,22 +137,22 @@ void KmsCluster::Try(std::shared_ptr<Attempt<T>> attempt) {
   const size_t index = attempt->order[attempt->next++];
   const bool last = attempt->next == attempt->order.size();
   if (nodes_[index].link == nullptr) return Try(std::move(attempt));  // closed meanwhile
-  attempt->call(
-      nodes_[index].link.get(), last ? left : std::min(left, kNodeTimeout),
-      [self = shared_from_this(), attempt, index](absl::StatusOr<T> answer) mutable {
-        executor::Strand* const strand = self->deps_.strand;
-        strand->Post([self = std::move(self), attempt, index,
-                      answer = std::move(answer)]() mutable {
-          self->NoteAnswer(index, answer.status());
-          if (!IsNodeFailure(answer.status())) {
-            return attempt->done(std::move(answer), index);
-          }
-          if (attempt->on_failure) attempt->on_failure(answer.status());
-          attempt->failures.push_back(Named(self->nodes_[index].server.name(), answer.status()));
-          attempt->reasons.push_back(status::ReasonOf(answer.status()));
-          self->Try(std::move(attempt));
-        });
-      });
+  attempt->call(nodes_[index].link.get(), last ? left : std::min(left, kNodeTimeout),
+                [self = shared_from_this(), attempt, index](absl::StatusOr<T> answer) mutable {
+                  executor::Strand* const strand = self->deps_.strand;
+                  strand->Post([self = std::move(self), attempt, index,
+                                answer = std::move(answer)]() mutable {
+                    self->NoteAnswer(index, answer.status());
+                    if (!IsNodeFailure(answer.status())) {
+                      return attempt->done(std::move(answer), index);
+                    }
+                    if (attempt->on_failure) attempt->on_failure(answer.status());
+                    attempt->failures.push_back(absl::StrCat(self->nodes_[index].server.name(),
+                                                             ": ", answer.status().message()));
+                    attempt->reasons.push_back(status::ReasonOf(answer.status()));
+                    self->Try(std::move(attempt));
+                  });
+                });
 }
 
 void KmsCluster::NoteAnswer(size_t node, const absl::Status& status) {

@@ -4,7 +4,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "absl/strings/strip.h"
 #include "common/status/status.h"
 #include "controller/kms/kms_cluster.h"
 #include "controller/timestamps/timestamps.h"
@@ -110,9 +109,7 @@ std::vector<v1::KmsServerStatus> KmsCluster::ServerStatuses() const {
       status.set_reason("It has not been asked yet");
     } else if (!node.failure.ok()) {
       status.set_status(v1::KMS_STATUS_RED);
-      // The server is named beside it.
-      status.set_reason(std::string(
-          absl::StripPrefix(node.failure.message(), absl::StrCat(node.server.name(), ": "))));
+      status.set_reason(std::string(node.failure.message()));
     } else if (node.certificate_ends_soon) {
       status.set_status(v1::KMS_STATUS_YELLOW);
       status.set_reason(

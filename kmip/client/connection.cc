@@ -192,7 +192,7 @@ absl::Status ClientConnection::OnMessage(const messages::Response& response) {
   exchange_ = nullptr;
   sent_ = 0;
   if (state_ == State::kDiscovering) {
-    KS_ASSIGN_OR_RETURN(versions_, VersionsOf(response, pool_->options().name));
+    KS_ASSIGN_OR_RETURN(versions_, VersionsOf(response));
   } else {
     used_ = true;
     pool_->OnAnswer(this, response);

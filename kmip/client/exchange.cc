@@ -181,8 +181,7 @@ absl::StatusOr<KeyState> StateOf(const ResponseItem& item, absl::string_view uid
   return BadResponse(absl::StrCat(status::Quote(uid), " has no state"));
 }
 
-absl::StatusOr<std::vector<Version>> VersionsOf(const messages::Response& response,
-                                                absl::string_view server) {
+absl::StatusOr<std::vector<Version>> VersionsOf(const messages::Response& response) {
   std::vector<Version> versions;
   std::string names;
   const auto add = [&](const messages::ProtocolVersion& version) {
@@ -215,7 +214,7 @@ absl::StatusOr<std::vector<Version>> VersionsOf(const messages::Response& respon
     }
   }
   return status::Error(v1::REASON_KMS_VERSION_UNSUPPORTED,
-                       absl::StrCat(status::Quote(server), " does not speak KMIP 1.1; it has ",
+                       absl::StrCat("the server does not speak KMIP 1.1; it has ",
                                     names.empty() ? "none" : names))
       .NextStep("Enable KMIP 1.1 on the key server.");
 }

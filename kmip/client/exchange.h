@@ -47,8 +47,7 @@ absl::StatusOr<crypto::SecretKey> KeyOf(const messages::ResponseItem& item, absl
 absl::StatusOr<KeyState> StateOf(const messages::ResponseItem& item, absl::string_view uid);
 
 // Of an answer to Discover Versions; KMS_VERSION_UNSUPPORTED unless 1.1 is among them.
-absl::StatusOr<std::vector<Version>> VersionsOf(const messages::Response& response,
-                                                absl::string_view server);
+absl::StatusOr<std::vector<Version>> VersionsOf(const messages::Response& response);
 
 }  // namespace keysphere::kmip::client
 

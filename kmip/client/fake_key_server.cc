@@ -114,9 +114,8 @@ absl::Status FakeKeys::AddAttribute(const std::string& uid, const TextAttribute&
   return absl::OkStatus();
 }
 
-FakeKeyServer::FakeKeyServer(std::string name, FakeKeys* keys, executor::Executor* executor,
-                             clock::Clock* clock)
-    : name_(std::move(name)), keys_(keys), executor_(executor), clock_(clock) {}
+FakeKeyServer::FakeKeyServer(FakeKeys* keys, executor::Executor* executor, clock::Clock* clock)
+    : keys_(keys), executor_(executor), clock_(clock) {}
 
 void FakeKeyServer::set_mode(Mode mode) {
   sync::MutexLock lock(&mutex_);
@@ -171,18 +170,14 @@ void FakeKeyServer::Answer(const char* operation, int count, absl::Duration time
     }
     if (mode_ == Mode::kDown) {
       wait = absl::ZeroDuration();
-      error = status::Error(v1::REASON_KMS_UNREACHABLE,
-                            absl::StrCat("no connection to ", status::Quote(name_)))
-                  .With("sent", "false");
+      error = status::Error(v1::REASON_KMS_UNREACHABLE, "no connection").With("sent", "false");
     } else if (mode_ == Mode::kHang || wait > timeout) {
       wait = timeout;
       error = status::Error(v1::REASON_DEADLINE_EXCEEDED,
-                            absl::StrCat("no answer from ", status::Quote(name_), " within ",
-                                         absl::FormatDuration(timeout)));
+                            absl::StrCat("no answer within ", absl::FormatDuration(timeout)));
     } else if (!speaks) {
-      error = status::Error(
-          v1::REASON_KMS_VERSION_UNSUPPORTED,
-          absl::StrCat(status::Quote(name_), " does not speak KMIP 1.1; it has ", versions));
+      error = status::Error(v1::REASON_KMS_VERSION_UNSUPPORTED,
+                            absl::StrCat("the server does not speak KMIP 1.1; it has ", versions));
     } else {
       calls_[operation] += count;
       error = std::exchange(next_error_, absl::OkStatus());

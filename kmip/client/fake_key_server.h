@@ -53,8 +53,7 @@ class FakeKeyServer : public KeyServer {
  public:
   // `name` appears in errors. `clock` bears latency and timeouts. All outlive the node and its
   // answers.
-  FakeKeyServer(std::string name, FakeKeys* keys, executor::Executor* executor,
-                clock::Clock* clock);
+  FakeKeyServer(FakeKeys* keys, executor::Executor* executor, clock::Clock* clock);
 
   // What it does from now on.
   enum class Mode { kUp, kDown, kHang };  // kHang: no answer until the timeout
@@ -87,7 +86,6 @@ class FakeKeyServer : public KeyServer {
   void Answer(const char* operation, int count, absl::Duration timeout,
               absl::AnyInvocable<absl::StatusOr<T>()> work, status::Callback<T> done);
 
-  const std::string name_;
   FakeKeys* const keys_;
   executor::Executor* const executor_;
   clock::Clock* const clock_;

@@ -30,8 +30,8 @@ class FakeKeyServerTest : public ::testing::Test {
   executor::SimulatedExecutor executor_{1, absl::FromUnixSeconds(1)};
   random::SeededRandom random_{1};
   FakeKeys keys_{&random_};
-  FakeKeyServer a_{"a", &keys_, &executor_, &executor_};
-  FakeKeyServer b_{"b", &keys_, &executor_, &executor_};
+  FakeKeyServer a_{&keys_, &executor_, &executor_};
+  FakeKeyServer b_{&keys_, &executor_, &executor_};
 };
 
 TEST_F(FakeKeyServerTest, NodesShareTheirKeys) {

@@ -48,7 +48,8 @@ struct Health {
 // it. Never revokes or destroys a key (S129).
 //
 // `timeout` is for the whole call on the Clock, connecting included. `done` runs once, on the
-// executor that the implementation was given, never inside the call. Errors:
+// executor that the implementation was given, never inside the call. Errors, which do not name the
+// server (who asks several does):
 //   KMS_UNREACHABLE          no connection, or it ended before the answer came, or the server is
 //                            too busy; the request may have been carried out, unless the metadata
 //                            "sent" is "false"

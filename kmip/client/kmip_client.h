@@ -18,7 +18,6 @@
 namespace keysphere::kmip::client {
 
 struct KmipClientOptions {
-  std::string name;  // in errors
   std::string host;  // an IP address or a DNS name; the server's certificate must bear it
   int port = net::kKmipPort;
   // Whom to trust: authorities, or servers' own certificates (under any name). Empty: nobody, so

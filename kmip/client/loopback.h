@@ -65,7 +65,6 @@ class Loopback : public ::testing::Test {
 
   KmipClientOptions Options() {
     KmipClientOptions options;
-    options.name = "kms-1";
     options.host = "127.0.0.1";
     options.port = listener_ == nullptr ? 1 : listener_->port();
     options.trusted_pem = client_credentials_.ca_pem;

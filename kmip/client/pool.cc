@@ -206,9 +206,7 @@ void Pool::Fail(const CallPtr& call, const absl::Status& why, bool sent) {
   const v1::Reason reason = status::ReasonOf(why) == v1::REASON_UNREACHABLE
                                 ? v1::REASON_KMS_UNREACHABLE
                                 : status::ReasonOf(why);
-  status::ErrorBuilder builder = status::Error(
-      reason,
-      absl::StrCat(options_.name.empty() ? options_.host : options_.name, ": ", why.message()));
+  status::ErrorBuilder builder = status::Error(reason, why.message());
   if (!sent) builder.With("sent", "false");
   const absl::Status error = builder;
   // The call may keep this: it must not keep the call.
@@ -223,9 +221,11 @@ bool Pool::MayBeSent(const Call& call) {
 }
 
 void Pool::OnDeadline(const CallPtr& call) {
-  status::ErrorBuilder builder = status::Error(
-      v1::REASON_DEADLINE_EXCEEDED, absl::StrCat("no answer from ", status::Quote(options_.name),
-                                                 " within ", absl::FormatDuration(call->timeout)));
+  // What an operation has left of its time is no round number.
+  const absl::Duration waited = absl::Ceil(call->timeout, absl::Milliseconds(1));
+  status::ErrorBuilder builder =
+      status::Error(v1::REASON_DEADLINE_EXCEEDED,
+                    absl::StrCat("no answer within ", absl::FormatDuration(waited)));
   if (!MayBeSent(*call)) builder.With("sent", "false");
   const absl::Status error = builder;
   Deliver(call, [call, error] { call->failed(error); });

@@ -69,7 +69,7 @@ void Decode(const uint8_t* data, size_t size) {
   }
   const auto response = messages::ReadResponse(*message);
   if (!response.ok()) return;
-  (void)client::VersionsOf(*response, "server").ok();
+  (void)client::VersionsOf(*response).ok();
   for (const messages::ResponseItem& item : response->items) {
     (void)client::CreatedUid(item).ok();
     (void)client::CheckUid(item, "uid").ok();

@@ -10,8 +10,7 @@ FakeKms::FakeKms(executor::SimulatedExecutor* executor, std::string name, size_t
                  uint64_t seed)
     : name_(std::move(name)), random_(seed), keys_(&random_) {
   for (size_t i = 1; i <= nodes; ++i) {
-    nodes_.push_back(
-        std::make_unique<Node>(absl::StrCat(name_, "-", i, ":5696"), &keys_, executor, executor));
+    nodes_.push_back(std::make_unique<Node>(&keys_, executor, executor));
   }
 }
 

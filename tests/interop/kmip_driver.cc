@@ -124,7 +124,6 @@ int Run(int argc, char** argv) {
   const auto loop = kmip::net::Loop::Create().value();
   const auto client = [&](int port) {
     kmip::client::KmipClientOptions options;
-    options.name = "node";
     options.host = "127.0.0.1";
     options.port = port;
     options.certificate_pem = std::string(identity::ReadPemFile(argv[1])->view());

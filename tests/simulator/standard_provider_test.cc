@@ -454,7 +454,11 @@ TEST_F(StandardProviderTest, S63_S89_S94_FaultsOfAKmsAsItsVCenterSeesThem) {
   sim::v1::SetKmsFaultRequest hang;
   hang.mutable_fault()->set_mode(sim::v1::KmsFault::MODE_HANG);
   for (const std::string& node : nodes) SetFault(node, hang);
-  EXPECT_EQ(Ended(Create("never", "esx-1")).error().reason(), v1::REASON_KMS_UNREACHABLE);
+  const v1::Task never = Ended(Create("never", "esx-1"));
+  EXPECT_EQ(never.error().reason(), v1::REASON_KMS_UNREACHABLE);
+  // Each server is named, and once.
+  EXPECT_THAT(never.error_message(), HasSubstr("kms-1: no answer within"));
+  EXPECT_THAT(never.error_message(), HasSubstr("kms-2: no answer within"));
   for (const std::string& node : nodes) SetFault(node, {});
 
   // S94: a certificate that ends soon is warned of.

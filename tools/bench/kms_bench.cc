@@ -144,7 +144,6 @@ class Dialler {
 
   absl::StatusOr<std::unique_ptr<Node>> Dial(int port, int connections) {
     kmip::client::KmipClientOptions options;
-    options.name = absl::StrCat("port ", port);
     options.host = "127.0.0.1";
     options.port = port;
     options.trusted_pem = credentials_.ca_pem;
