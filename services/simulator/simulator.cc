@@ -87,7 +87,9 @@ void Simulator::GetCluster(const rpc::CallInfo&, const sim::v1::GetClusterReques
 
 void Simulator::StartProcess(const rpc::CallInfo&, const sim::v1::StartProcessRequest& request,
                              Callback<sim::v1::SimulatedProcess> done) {
-  EndKmsFault(request.name());
+  // One that ended by itself has its fault yet; one that runs keeps it, and is not started.
+  const absl::StatusOr<sim::v1::SimulatedProcess> now = deps_.cluster->Get(request.name());
+  if (now.ok() && now->state() == sim::v1::PROCESS_STATE_ENDED) EndKmsFault(request.name());
   deps_.cluster->Start(request.name(), std::move(done));
 }
 

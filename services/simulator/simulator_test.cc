@@ -76,6 +76,13 @@ class SimulatorTest : public ::testing::Test {
     }
     node_ = testing_->cluster().Get("kms-1").value();
   }
+  std::unique_ptr<clock::page::PageClock> PageOfVCenter() {
+    const int slot = testing_->cluster().SlotOf("vcenter-a").value();
+    return clock::page::PageClock::Open(testing_->master()->FlagOf(slot)).value();
+  }
+  clock::page::LinkState LinkToKms(clock::page::PageClock& page) {
+    return page.links().Lookup(page.links().SlotOf("kms/" + node_.address()));
+  }
   absl::Status SetKmsFault(const sim::v1::KmsFault& fault, int64_t certificate_seconds = 0) {
     sim::v1::SetKmsFaultRequest request;
     request.set_name("kms-1");
@@ -202,11 +209,8 @@ TEST_F(SimulatorTest, FaultsOfAKmsAreForItsNode) {
 TEST_F(SimulatorTest, AFaultOfAKmsEndsWithItsProcess) {
   Make(/*simulated_time=*/true);
   StartKms();
-  const int slot = testing_->cluster().SlotOf("vcenter-a").value();
-  const auto page = clock::page::PageClock::Open(testing_->master()->FlagOf(slot)).value();
-  const auto link = [&] {
-    return page->links().Lookup(page->links().SlotOf("kms/" + node_.address()));
-  };
+  const auto page = PageOfVCenter();
+  const auto link = [&] { return LinkToKms(*page); };
   sim::v1::KmsFault fault;
   fault.set_mode(sim::v1::KmsFault::MODE_HANG);
   fault.mutable_latency()->set_seconds(2);
@@ -243,16 +247,18 @@ TEST_F(SimulatorTest, AFaultOfAKmsEndsWithItsProcess) {
   EXPECT_EQ(ListedFault(), "");
   ASSERT_THAT(Call(&Simulator::StartProcess, start), IsOk());
   EXPECT_TRUE(is_well());
+  // What runs is not started, and stays as it is.
+  ASSERT_THAT(SetKmsFault(fault), IsOk());
+  EXPECT_THAT(Call(&Simulator::StartProcess, start), HasReason(v1::REASON_INVALID_STATE));
+  EXPECT_EQ(ListedFault(), "hang, latency 2s, all keys missing");
+  EXPECT_FALSE(is_well());
 }
 
 TEST_F(SimulatorTest, OnSimulatedTimeAKmsIsSlowByItsLinks) {
   Make(/*simulated_time=*/true);
   StartKms();
-  const int slot = testing_->cluster().SlotOf("vcenter-a").value();
-  const auto page = clock::page::PageClock::Open(testing_->master()->FlagOf(slot)).value();
-  const auto link = [&] {
-    return page->links().Lookup(page->links().SlotOf("kms/" + node_.address()));
-  };
+  const auto page = PageOfVCenter();
+  const auto link = [&] { return LinkToKms(*page); };
   sim::v1::KmsFault fault;
   fault.mutable_latency()->set_seconds(2);
   fault.set_fail_request(3);
