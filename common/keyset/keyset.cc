@@ -59,4 +59,15 @@ bool SameKey(const host::v1::KeyEntry& a, const host::v1::KeyEntry& b) {
   return a.provider() == b.provider() && a.key_check_value() == b.key_check_value();
 }
 
+v1::LockCause LockCauseOf(v1::Reason why_missing) {
+  switch (why_missing) {
+    case v1::REASON_KMS_UNREACHABLE:
+      return v1::LOCK_CAUSE_KMS_CLUSTER_ERROR;
+    case v1::REASON_KEY_MISSING_ON_KMS:
+      return v1::LOCK_CAUSE_KEY_MISSING_ON_KMS;
+    default:
+      return v1::LOCK_CAUSE_KEY_MISSING_ON_HOST;
+  }
+}
+
 }  // namespace keysphere::keyset

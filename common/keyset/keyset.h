@@ -8,6 +8,8 @@
 
 #include "absl/strings/string_view.h"
 #include "keysphere/host/v1/host_management.pb.h"
+#include "keysphere/v1/errors.pb.h"
+#include "keysphere/v1/types.pb.h"
 
 // What a controller and a host must compute alike about the keys that a host holds.
 namespace keysphere::keyset {
@@ -40,6 +42,10 @@ std::string SealInfo(absl::string_view host, absl::string_view boot_id, int64_t 
 // Whether both are the same instance of a provider: its name and its key, told by the check value
 // (S141). The key id does not count: an update of it changes no key (S122).
 bool SameKey(const host::v1::KeyEntry& a, const host::v1::KeyEntry& b);
+
+// The cause of a lock by why the key is not on the host (S89): under a native provider it is
+// missing there, whatever the reason.
+v1::LockCause LockCauseOf(v1::Reason why_missing);
 
 }  // namespace keysphere::keyset
 

@@ -4,6 +4,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "common/keyset/keyset.h"
 #include "common/status/status.h"
 
 namespace keysphere::hostagent::agent {
@@ -94,17 +95,9 @@ absl::Status Cause(const HostContext& host, v1::Reason reason, const vm::KeyId& 
       .NextStep(WhatToDo(reason, p, standard));
 }
 
-// Whatever is missing, under a native provider it is missing on the host (S89).
 v1::LockCause CauseOf(const HostContext& host, const vm::KeyId& key) {
   if (host.keys.HoldsKey(key.provider, key.key_id)) return v1::LOCK_CAUSE_KEY_MISSING_ON_HOST;
-  switch (host.keys.WhyMissing(key.provider, key.key_id)) {
-    case v1::REASON_KMS_UNREACHABLE:
-      return v1::LOCK_CAUSE_KMS_CLUSTER_ERROR;
-    case v1::REASON_KEY_MISSING_ON_KMS:
-      return v1::LOCK_CAUSE_KEY_MISSING_ON_KMS;
-    default:
-      return v1::LOCK_CAUSE_KEY_MISSING_ON_HOST;
-  }
+  return keyset::LockCauseOf(host.keys.WhyMissing(key.provider, key.key_id));
 }
 
 }  // namespace
