@@ -69,6 +69,16 @@ TEST(KeysetTest, SealInfoBindsEachPart) {
   EXPECT_EQ(infos.size(), 7u);
 }
 
+TEST(KeysetTest, S89_TheCauseOfALock) {
+  EXPECT_EQ(LockCauseOf(v1::REASON_KMS_UNREACHABLE), v1::LOCK_CAUSE_KMS_CLUSTER_ERROR);
+  EXPECT_EQ(LockCauseOf(v1::REASON_KEY_MISSING_ON_KMS), v1::LOCK_CAUSE_KEY_MISSING_ON_KMS);
+  for (const v1::Reason reason :
+       {v1::REASON_KEY_MISSING_ON_HOST, v1::REASON_NOT_BACKED_UP, v1::REASON_TPM_REQUIRED,
+        v1::REASON_VERSION_UNSUPPORTED, v1::REASON_KEY_MISMATCH}) {
+    EXPECT_EQ(LockCauseOf(reason), v1::LOCK_CAUSE_KEY_MISSING_ON_HOST);
+  }
+}
+
 TEST(KeysetTest, S141_AnInstanceIsItsNameAndItsKey) {
   EXPECT_TRUE(SameKey(Entry("a", "1", "11111111"), Entry("a", "1", "11111111")));
   EXPECT_FALSE(SameKey(Entry("a", "1", "11111111"), Entry("a", "1", "22222222")));

@@ -164,9 +164,10 @@ class HostAgent {
   // Whether the message changes the configuration, and by which steps.
   absl::StatusOr<bool> PlanChange(const host::v1::ApplyKeysRequest& request,
                                   const config::HostConfig& config, KeyChange* change) const;
-  absl::StatusOr<config::ConfigChange> DecideKeys(const host::v1::ApplyKeysRequest& request,
-                                                  const config::HostConfig& config,
-                                                  KeyChange* change) const;
+  // What the plan comes to.
+  absl::StatusOr<config::ConfigChange> DecideChange(const host::v1::ApplyKeysRequest& request,
+                                                    const config::HostConfig& config,
+                                                    KeyChange* change) const;
   absl::Status DecideStep(const host::v1::ApplyKeysRequest& request, const keys::KeyStep& step,
                           const config::HostConfig& config, KeyChange* change,
                           config::ConfigChange* edit) const;

@@ -65,9 +65,6 @@ struct HostAgent::KeyChange {
   std::vector<std::string> removed;  // native providers
   keys::StandardPlan standard;
   std::string cluster_before;
-  // Whether this was planned just now, against the configuration as it is.
-  bool planned = false;
-  bool writes = false;
 };
 
 absl::Status HostAgent::DecideStep(const ApplyKeysRequest& request, const KeyStep& step,
@@ -149,14 +146,10 @@ absl::StatusOr<bool> HostAgent::PlanChange(const ApplyKeysRequest& request,
          !change->plan.steps.empty();
 }
 
-absl::StatusOr<config::ConfigChange> HostAgent::DecideKeys(const ApplyKeysRequest& request,
-                                                           const config::HostConfig& config,
-                                                           KeyChange* change) const {
+absl::StatusOr<config::ConfigChange> HostAgent::DecideChange(const ApplyKeysRequest& request,
+                                                             const config::HostConfig& config,
+                                                             KeyChange* change) const {
   config::ConfigChange edit;
-  if (!change->planned) {
-    KS_ASSIGN_OR_RETURN(change->writes, PlanChange(request, config, change));
-  }
-  if (!change->writes) return edit;
   for (const KeyStep& step : change->plan.steps) {
     KS_RETURN_IF_ERROR(DecideStep(request, step, config, change, &edit));
   }
@@ -252,17 +245,23 @@ void HostAgent::ApplyKeys(const Caller& caller, const ApplyKeysRequest& request,
       [this](ApplyKeysRequest req, Callback<ApplyKeysResponse> answer) {
         auto message = std::make_shared<const ApplyKeysRequest>(std::move(req));
         auto change = std::make_shared<KeyChange>();
-        if (host_.config->idle()) {  // the message of a host that has all it should is quick
+        // Then Edit decides at once, and the plan holds for it; and the message of a host that has
+        // all it should is quick.
+        const bool planned = host_.config->idle();
+        if (planned) {
           const absl::StatusOr<bool> changes =
               PlanChange(*message, host_.configuration(), change.get());
           if (!changes.ok()) return answer(changes.status());
           if (!*changes) return CommitKeys(*message, change.get(), std::move(answer));
-          change->planned = true;  // Edit decides at once: nothing comes between
-          change->writes = true;
         }
         host_.config->Edit(
-            [this, message, change](const config::HostConfig& config) {
-              return DecideKeys(*message, config, change.get());
+            [this, message, change,
+             planned](const config::HostConfig& config) -> absl::StatusOr<config::ConfigChange> {
+              if (!planned) {
+                KS_ASSIGN_OR_RETURN(const bool writes, PlanChange(*message, config, change.get()));
+                if (!writes) return config::ConfigChange();
+              }
+              return DecideChange(*message, config, change.get());
             },
             [this, message, change, answer = std::move(answer)](const absl::Status& saved) mutable {
               if (!saved.ok()) {

@@ -132,7 +132,8 @@ class VmRegistry {
   void OnVm(const VmPtr& vm, Work work, Then then) {
     vm->strand.Post(OnVmTask(vm, std::move(work), std::move(then)));
   }
-  // The same for work that waits for no disk, and that many VMs may want at once.
+  // The same for work that syncs nothing (but to recover what a crash left), and that many VMs may
+  // want at once.
   template <typename Work, typename Then>
   void QuicklyOnVm(const VmPtr& vm, Work work, Then then) {
     vm->strand.Dispatch(OnVmTask(vm, std::move(work), std::move(then)));

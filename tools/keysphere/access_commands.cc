@@ -5,7 +5,6 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "common/files/file_system.h"
-#include "common/files/names.h"
 #include "common/status/status.h"
 #include "keysphere/v1/controller.grpc.pb.h"
 #include "tools/keysphere/commands.h"
@@ -128,9 +127,8 @@ void AddUsers(Command* root) {
       request.mutable_not_after()->set_seconds(absl::ToUnixSeconds(time));
     }
     KS_ASSIGN_OR_RETURN(const std::string dir, session->ClusterDir());
-    const std::string former =
-        absl::StrCat(dir, "/pki/user-", files::PathSafe(issue_args->user), ".crt");
-    const bool had = files::FileSystem().Exists(former).value_or(false);
+    const bool had =
+        files::FileSystem().Exists(UserStem(dir, issue_args->user) + ".crt").value_or(false);
     KS_ASSIGN_OR_RETURN(
         const sim::v1::IssueUserCertificateResponse response,
         AskSimulator(session, &sim::v1::Simulator::Stub::async::IssueUserCertificate, request));

@@ -26,6 +26,10 @@ std::string Below(const std::string& dir, const std::string& path) {
 
 }  // namespace
 
+std::string UserStem(const std::string& dir, const std::string& user) {
+  return absl::StrCat(dir, "/pki/user-", files::PathSafe(user));
+}
+
 Session::Session(const Environment* environment, const GlobalOptions* globals)
     : environment_(environment), globals_(globals) {}
 
@@ -111,7 +115,7 @@ absl::StatusOr<identity::CredentialFiles> Session::CredentialFiles() {
     const std::string& dir = cluster->dir();
     if (files.ca.empty()) files.ca = Below(dir, cluster->ca_certificate());
     if (!globals_->user.empty()) {
-      const std::string stem = absl::StrCat(dir, "/pki/user-", files::PathSafe(globals_->user));
+      const std::string stem = UserStem(dir, globals_->user);
       files.certificate = stem + ".crt";
       files.key = stem + ".key";
       if (!files::FileSystem().Exists(files.certificate).value_or(false)) {

@@ -48,6 +48,9 @@ struct GlobalOptions {
 // Calls to the CLI's peers end after that unless the command says otherwise.
 inline constexpr absl::Duration kCallTimeout = absl::Seconds(60);
 
+// Where a user's certificate and key lie in a cluster's folder, without ".crt" and ".key".
+std::string UserStem(const std::string& dir, const std::string& user);
+
 // One run of the program: what it is to talk to, and how it answers.
 class Session {
  public:
