@@ -239,21 +239,7 @@ TEST_F(LocksTest, S71_ADeletionCountsFromTheTick) {
 TEST_F(LocksTest, S72_ALockedVmTakesNoOperationButThese) {
   MoveVmsToB();
   Tick();
-  ASSERT_THAT(b.CreateUsableNkp("own"), IsOk());
-  ASSERT_THAT(b.SetDefault("own"), IsOk());
-  ASSERT_TRUE(b.Locked("off"));
-  const std::string vmx = esx1.Vmx("off");
-  for (const absl::Status& refused : {b.PowerOn("off"), b.EncryptVm("off"), b.DecryptVm("off"),
-                                      b.AddVtpm("off"), esx1.PowerOn("off")}) {
-    EXPECT_FALSE(refused.ok());
-    const bool says_locked = status::ReasonOf(refused) == v1::REASON_VM_LOCKED ||
-                             ::testing::Value(OthersOf(refused), Contains(v1::REASON_VM_LOCKED));
-    EXPECT_TRUE(says_locked) << status::ToString(refused);
-  }
-  EXPECT_EQ(esx1.Vmx("off"), vmx);
-  EXPECT_THAT(b.Reload("off"), IsOk());
-  EXPECT_TRUE(b.Locked("off"));
-  EXPECT_THAT(b.Unregister("off"), IsOk());
+  ExpectLockedVmRefuses("off");
 }
 
 TEST_F(LocksTest, S109_RegisteringAVmWhoseKeyIsMissingLocksIt) {

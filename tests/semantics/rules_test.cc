@@ -153,15 +153,7 @@ TEST_F(RulesTest, S149_TheFirstSyncEndsTheWait) {
 
 TEST_F(RulesTest, S150_ASafeHostStaysSafeUntilItsRebootAndThenNeedsAnAdministrator) {
   UseNkp();
-  ASSERT_THAT(a.ConfigureCryptoKey("esx-1"), IsOk());
-  ASSERT_THAT(a.DeleteProvider("nkp"), IsOk());
-  Tick();
-  EXPECT_TRUE(esx1.Safe());
-  EXPECT_THAT(a.Events(controller::events::kReqEnableKmsClusterError, "host/esx-1"), SizeIs(1));
-  ASSERT_THAT(esx1.Reboot(), IsOk());
-  cluster.Advance(absl::Minutes(1));
-  EXPECT_FALSE(esx1.Safe());
-  EXPECT_TRUE(a.Shows(kHostRequiresEncryption, "host/esx-1"));
+  ExpectSafeUntilReboot("nkp");
   // No tick enables it.
   ASSERT_THAT(a.CreateUsableNkp("new"), IsOk());
   ASSERT_THAT(a.SetDefault("new"), IsOk());

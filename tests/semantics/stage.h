@@ -125,6 +125,38 @@ class Stage : public ::testing::Test {
     *request.mutable_key() = key;
     return a.Call(&VCenter::host_encryption, &HostEncryption::AddKey, request).status();
   }
+  // S150, for whatever kind the provider of esx-1's host key is: without it the safe host stays
+  // safe until its reboot, and then needs an administrator.
+  void ExpectSafeUntilReboot(const std::string& provider) {
+    ASSERT_THAT(a.ConfigureCryptoKey("esx-1"), IsOk());
+    ASSERT_THAT(a.DeleteProvider(provider), IsOk());
+    Tick();
+    EXPECT_TRUE(esx1.Safe());
+    EXPECT_THAT(a.Events(controller::events::kReqEnableKmsClusterError, "host/esx-1"), SizeIs(1));
+    ASSERT_THAT(esx1.Reboot(), IsOk());
+    cluster.Advance(absl::Minutes(1));
+    EXPECT_FALSE(esx1.Safe());
+    EXPECT_TRUE(a.Shows(controller::alarms::kHostRequiresEncryption, "host/esx-1"));
+  }
+  // S72: vcenter-b's locked VM on esx-1 takes nothing but to be reloaded and given up.
+  void ExpectLockedVmRefuses(const std::string& vm) {
+    ASSERT_THAT(b.CreateUsableNkp("own"), IsOk());
+    ASSERT_THAT(b.SetDefault("own"), IsOk());
+    ASSERT_TRUE(b.Locked(vm));
+    const std::string vmx = esx1.Vmx(vm);
+    for (const absl::Status& refused :
+         {b.PowerOn(vm), b.EncryptVm(vm), b.DecryptVm(vm), b.AddVtpm(vm), b.RekeyVm(vm),
+          b.RekeyVm(vm, "", /*deep=*/true), esx1.PowerOn(vm)}) {
+      EXPECT_FALSE(refused.ok());
+      const bool says_locked = status::ReasonOf(refused) == v1::REASON_VM_LOCKED ||
+                               ::testing::Value(OthersOf(refused), Contains(v1::REASON_VM_LOCKED));
+      EXPECT_TRUE(says_locked) << status::ToString(refused);
+    }
+    EXPECT_EQ(esx1.Vmx(vm), vmx);
+    EXPECT_THAT(b.Reload(vm), IsOk());
+    EXPECT_TRUE(b.Locked(vm));
+    EXPECT_THAT(b.Unregister(vm), IsOk());
+  }
   static v1::CryptoKeyId Key(const std::string& provider, const std::string& id = "") {
     v1::CryptoKeyId key;
     key.set_provider_id(provider);

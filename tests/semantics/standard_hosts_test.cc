@@ -309,15 +309,7 @@ TEST_F(StandardHostsTest, S149_AKmsFailureEndsTheWaitToo) {
 
 TEST_F(StandardHostsTest, S150_ASafeHostStaysSafeUntilItsRebootAndThenNeedsAnAdministrator) {
   UseSkp();
-  ASSERT_THAT(a.ConfigureCryptoKey("esx-1"), IsOk());
-  ASSERT_THAT(a.DeleteProvider("skp"), IsOk());
-  Tick();
-  EXPECT_TRUE(esx1.Safe());
-  EXPECT_THAT(a.Events(controller::events::kReqEnableKmsClusterError, "host/esx-1"), SizeIs(1));
-  ASSERT_THAT(esx1.Reboot(), IsOk());
-  cluster.Advance(absl::Minutes(1));
-  EXPECT_FALSE(esx1.Safe());
-  EXPECT_TRUE(a.Shows(kHostRequiresEncryption, "host/esx-1"));
+  ExpectSafeUntilReboot("skp");
   // No tick enables it, though the key could be had again.
   UseSkp();
   cluster.Advance(absl::Minutes(15));
