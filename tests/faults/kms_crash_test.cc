@@ -128,7 +128,6 @@ class KmsCrashTest : public ::testing::Test {
   }
   std::unique_ptr<KmipClient> Dial(const processes::Child& node) {
     kmip::client::KmipClientOptions options;
-    options.name = "kms-1";
     options.host = "127.0.0.1";
     options.port = std::stoi(node.address().substr(node.address().rfind(':') + 1));
     options.trusted_pem = client_.ca_pem;
