@@ -278,6 +278,11 @@ sim::v1::ClockState Simulator::StateOfClock() const {
   state.set_simulated(deps_.master != nullptr);
   state.set_rate(deps_.master == nullptr ? 1 : deps_.master->rate());
   if (deps_.master != nullptr) state.set_steps(deps_.master->steps());
+  const sync::MutexLock lock(&mutex_);
+  if (advancing_to_.has_value()) {
+    *state.mutable_advancing_to() =
+        google::protobuf::util::TimeUtil::NanosecondsToTimestamp(absl::ToUnixNanos(*advancing_to_));
+  }
   return state;
 }
 
@@ -297,20 +302,45 @@ void Simulator::AdvanceClock(const rpc::CallInfo&, const sim::v1::AdvanceClockRe
     done(refused);
     return;
   }
-  if (advancing_.exchange(true)) {
-    done(status::Error(v1::REASON_INVALID_STATE, "time is being advanced already")
-             .NextStep("Wait until it has come there; `keysphere clock show` says how far it is."));
+  const absl::Time target = Now() + by;
+  {
+    const sync::MutexLock lock(&mutex_);
+    if (advancing_to_.has_value()) {
+      refused = status::Error(v1::REASON_INVALID_STATE, "time is being advanced already")
+                    .NextStep("`keysphere clock show` says how far it is, `clock stop` ends it.");
+    } else {
+      advancing_to_ = target;
+      stop_advance_ = false;
+    }
+  }
+  if (!refused.ok()) {
+    done(refused);
     return;
   }
-  deps_.time_executor->Post([this, by, done = std::move(done)]() mutable {
-    const absl::Status moved = deps_.master->AdvanceBy(by);
-    advancing_ = false;
+  deps_.time_executor->Post([this, target, done = std::move(done)]() mutable {
+    const absl::Status moved = deps_.master->AdvanceTo(target, &stop_advance_);
+    {
+      const sync::MutexLock lock(&mutex_);
+      advancing_to_.reset();
+    }
     if (moved.ok()) {
       done(StateOfClock());
     } else {
       done(moved);
     }
   });
+}
+
+void Simulator::StopClock(const rpc::CallInfo&, const sim::v1::StopClockRequest&,
+                          Callback<sim::v1::ClockState> done) {
+  absl::Status stopped = NeedSimulatedTime();
+  if (stopped.ok()) stopped = deps_.master->SetRate(0);
+  if (!stopped.ok()) {
+    done(stopped);
+    return;
+  }
+  stop_advance_ = true;
+  done(StateOfClock());
 }
 
 void Simulator::SetClockRate(const rpc::CallInfo&, const sim::v1::SetClockRateRequest& request,

@@ -9,6 +9,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/statusor.h"
+#include "absl/types/optional.h"
 #include "common/clock/clock.h"
 #include "common/clock/page/clock_master.h"
 #include "common/executor/executor.h"
@@ -76,6 +77,8 @@ class Simulator {
                 Callback<sim::v1::ClockState> done);
   void AdvanceClock(const rpc::CallInfo& call, const sim::v1::AdvanceClockRequest& request,
                     Callback<sim::v1::ClockState> done);
+  void StopClock(const rpc::CallInfo& call, const sim::v1::StopClockRequest& request,
+                 Callback<sim::v1::ClockState> done);
   void SetClockRate(const rpc::CallInfo& call, const sim::v1::SetClockRateRequest& request,
                     Callback<sim::v1::ClockState> done);
   void IssueUserCertificate(const rpc::CallInfo& call,
@@ -100,8 +103,10 @@ class Simulator {
       const sim::v1::IssueUserCertificateRequest& request);
 
   const Deps deps_;
-  std::atomic<bool> advancing_{false};  // AdvanceClock is under way
-  sync::Mutex mutex_;
+  std::atomic<bool> stop_advance_{false};
+  mutable sync::Mutex mutex_;
+  // Where AdvanceClock goes while it is under way.
+  absl::optional<absl::Time> advancing_to_ ABSL_GUARDED_BY(mutex_);
   // KMS nodes whose links bear a fault of SetKmsFault.
   std::set<std::string> kms_links_ ABSL_GUARDED_BY(mutex_);
   // By node, in words.

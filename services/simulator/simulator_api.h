@@ -32,6 +32,7 @@ class SimulatorApi : public sim::v1::Simulator::CallbackService {
   KS_SIMULATOR_METHOD(SetKmsFault, SetKmsFaultResponse)
   KS_SIMULATOR_METHOD(GetClock, ClockState)
   KS_SIMULATOR_METHOD(AdvanceClock, ClockState)
+  KS_SIMULATOR_METHOD(StopClock, ClockState)
   KS_SIMULATOR_METHOD(SetClockRate, ClockState)
   KS_SIMULATOR_METHOD(IssueUserCertificate, IssueUserCertificateResponse)
   KS_SIMULATOR_METHOD(Shutdown, ShutdownResponse)

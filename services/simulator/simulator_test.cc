@@ -143,8 +143,34 @@ TEST_F(SimulatorTest, WhileTimeAdvancesAnotherAdvanceIsRefusedAndTheClockIsShown
   EXPECT_THAT(Advance(60), IsOk());
 }
 
+TEST_F(SimulatorTest, AnAdvanceIsShownAndCanBeStopped) {
+  Make(/*simulated_time=*/true);
+  const auto before = Call(&Simulator::GetClock, sim::v1::GetClockRequest());
+  ASSERT_THAT(before, IsOk());
+  EXPECT_FALSE(before->has_advancing_to());
+  // Time waits for a process that starts.
+  const int slot = testing_->master()->AllocateSlot("host/slow").value();
+  testing_->master()->HoldForStart(slot);
+  sim::v1::AdvanceClockRequest request;
+  request.mutable_by()->set_seconds(3600);
+  Waiting<sim::v1::ClockState> advance;
+  simulator_->AdvanceClock(rpc::CallInfo(), request, advance.Callback());
+  const auto meanwhile = Call(&Simulator::GetClock, sim::v1::GetClockRequest());
+  ASSERT_THAT(meanwhile, IsOk());
+  EXPECT_EQ(meanwhile->advancing_to().seconds() - before->now().seconds(), 3600);
+  EXPECT_THAT(Call(&Simulator::StopClock, sim::v1::StopClockRequest()), IsOk());
+  testing_->master()->EndStart(slot);
+  EXPECT_THAT(advance.Get(), HasReason(v1::REASON_CANCELLED));
+  const auto after = Call(&Simulator::GetClock, sim::v1::GetClockRequest());
+  ASSERT_THAT(after, IsOk());
+  EXPECT_EQ(after->now().seconds(), before->now().seconds());
+  EXPECT_FALSE(after->has_advancing_to());
+}
+
 TEST_F(SimulatorTest, RealTimeIsNotMoved) {
   Make(/*simulated_time=*/false);
+  EXPECT_THAT(Call(&Simulator::StopClock, sim::v1::StopClockRequest()),
+              HasReason(v1::REASON_UNSUPPORTED));
   EXPECT_THAT(Advance(300), HasReason(v1::REASON_UNSUPPORTED));
   EXPECT_THAT(Call(&Simulator::SetClockRate, sim::v1::SetClockRateRequest()),
               HasReason(v1::REASON_UNSUPPORTED));

@@ -39,13 +39,19 @@ void AddAction(Command* group, const std::string& word, const std::string& examp
   });
 }
 
+std::string TimeOf(const sim::v1::ClockState& state) {
+  if (!state.simulated()) return "real";
+  if (state.has_advancing_to()) {
+    return absl::StrCat("simulated, advancing to ", FormatTimestamp(state.advancing_to()));
+  }
+  if (state.rate() == 0.0) return "simulated, standing still";
+  return absl::StrCat("simulated, ", state.rate(), "x");
+}
+
 absl::Status ShowClock(Session* session, const sim::v1::ClockState& state) {
   return session->Show(state, [session](const sim::v1::ClockState& shown) {
     Fields fields;
-    fields.Add("now", FormatTimestamp(shown.now()))
-        .Add("time", !shown.simulated()    ? "real"
-                     : shown.rate() == 0.0 ? "simulated, standing still"
-                                           : absl::StrCat("simulated, ", shown.rate(), "x"));
+    fields.Add("now", FormatTimestamp(shown.now())).Add("time", TimeOf(shown));
     if (shown.steps() > 0) fields.Add("steps", absl::StrCat(shown.steps()));
     fields.Print(session->out());
   });
@@ -73,6 +79,15 @@ void AddClock(Command* root) {
     KS_ASSIGN_OR_RETURN(
         const sim::v1::ClockState state,
         AskSimulator(session, &Stub::async::AdvanceClock, request, kAdvanceTimeout));
+    return ShowClock(session, state);
+  });
+
+  Command stop =
+      group.Sub("stop", "Let simulated time stand still; ends an advance under way", "clock stop");
+  stop.Run([](Session* session) -> absl::Status {
+    KS_ASSIGN_OR_RETURN(
+        const sim::v1::ClockState state,
+        AskSimulator(session, &Stub::async::StopClock, sim::v1::StopClockRequest()));
     return ShowClock(session, state);
   });
 

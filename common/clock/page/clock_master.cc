@@ -277,7 +277,7 @@ absl::Status ClockMaster::AdvanceBy(absl::Duration duration) {
   return AdvanceTo(Now() + duration);
 }
 
-absl::Status ClockMaster::AdvanceTo(absl::Time target) {
+absl::Status ClockMaster::AdvanceTo(absl::Time target, const std::atomic<bool>* stop) {
   const int64_t target_ns = ToNs(target);
   if (target_ns == kNever) {
     return status::Error(v1::REASON_INVALID_ARGUMENT, "time has an end: the year 2262");
@@ -286,6 +286,9 @@ absl::Status ClockMaster::AdvanceTo(absl::Time target) {
   steps_ = 0;
   while (true) {
     KS_RETURN_IF_ERROR(WaitQuiet());
+    if (stop != nullptr && *stop) {
+      return status::Error(v1::REASON_CANCELLED, "the advance was stopped");
+    }
     const int64_t next = NextDeadlineNs();
     if (next > target_ns) break;
     MoveNow(next);

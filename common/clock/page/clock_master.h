@@ -68,7 +68,8 @@ class ClockMaster {
   // Moves time, timer by timer, each after the cluster is quiet. NOT_QUIESCENT: time stands where
   // it could not go on.
   absl::Status AdvanceBy(absl::Duration duration);
-  absl::Status AdvanceTo(absl::Time target);
+  // CANCELLED: `stop` became true; it is looked at between two steps.
+  absl::Status AdvanceTo(absl::Time target, const std::atomic<bool>* stop = nullptr);
   // How often the last advance (also one under way) has moved time to a timer.
   int64_t steps() const { return steps_.load(std::memory_order_relaxed); }
   // Virtual time follows real time at `rate`; 0 (the start): it stands still. At a rate the cluster
