@@ -183,7 +183,14 @@ void HostEncryption::ConfigureCryptoKey(const access::Caller& caller,
   if (!candidates.ok()) return done(candidates.status());
   const v1::CryptoKeyId first = candidates->front();
   if (host->safe() && host->status().host_key().key_id() == first.key_id()) {
-    return Unlock(caller, host, first, std::move(done));  // it has its key
+    // It has its key, whatever this vCenter knows of the provider; but another provider under that
+    // name does matter (S141).
+    return readiness_->EnsureKey(
+        host, first.provider_id(),
+        [this, caller, host, first, done = std::move(done)](absl::Status has_key) mutable {
+          if (status::ReasonOf(has_key) == v1::REASON_KEY_MISMATCH) return done(has_key);
+          Unlock(caller, host, first, std::move(done));
+        });
   }
   FirstHostKey(
       host, *std::move(candidates), absl::OkStatus(),

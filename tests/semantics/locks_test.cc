@@ -382,6 +382,8 @@ TEST_F(LocksTest, S141_ACollisionIsToldAndTheOldKeyStaysUntilTheTick) {
   ASSERT_THAT(b.CreateVm("esx-1", "new"), IsOk());
   EXPECT_THAT(b.EncryptVm("new"), HasReason(v1::REASON_KEY_MISMATCH));
   EXPECT_THAT(b.ConfigureCryptoKey("esx-1", "nkp"), HasReason(v1::REASON_KEY_MISMATCH));
+  // Nor with the key that the host has: it is the other provider's.
+  EXPECT_THAT(b.ConfigureCryptoKey("esx-1"), HasReason(v1::REASON_KEY_MISMATCH));
   EXPECT_THAT(b.Unlock("off"), HasReason(v1::REASON_KEY_MISMATCH));
 
   Tick();
