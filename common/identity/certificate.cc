@@ -39,13 +39,27 @@ absl::string_view Text(const ASN1_STRING* value) {
 
 std::string IpText(const ASN1_OCTET_STRING* value) {
   char text[INET6_ADDRSTRLEN] = {};
+  // What is neither is no address.
+  if (ASN1_STRING_length(value) != 4 && ASN1_STRING_length(value) != 16) return "";
   const int family = ASN1_STRING_length(value) == 4 ? AF_INET : AF_INET6;
   inet_ntop(family, ASN1_STRING_get0_data(value), text, sizeof text);
   return text;
 }
 
-absl::StatusOr<CertificateInfo> ReadX509(X509* certificate) {
+std::string NameText(const X509_NAME* name) {
+  const BioPtr text(BIO_new(BIO_s_mem()));
+  KS_CHECK(text != nullptr);
+  // Escaped: a name is what its issuer chose.
+  X509_NAME_print_ex(text.get(), name, 0, XN_FLAG_RFC2253);
+  char* data = nullptr;
+  const long size = BIO_get_mem_data(text.get(), &data);
+  return std::string(data, size);
+}
+
+CertificateInfo ReadX509(X509* certificate) {
   CertificateInfo info;
+  info.subject = NameText(X509_get_subject_name(certificate));
+  info.issuer = NameText(X509_get_issuer_name(certificate));
   info.not_before = ToTime(X509_get0_notBefore(certificate));
   info.not_after = ToTime(X509_get0_notAfter(certificate));
   const ASN1_INTEGER* serial = X509_get0_serialNumber(certificate);
@@ -54,17 +68,12 @@ absl::StatusOr<CertificateInfo> ReadX509(X509* certificate) {
 
   const NamesPtr names(static_cast<GENERAL_NAMES*>(
       X509_get_ext_d2i(certificate, NID_subject_alt_name, nullptr, nullptr)));
-  std::vector<std::string> uris;
   for (int i = 0; names != nullptr && i < sk_GENERAL_NAME_num(names.get()); ++i) {
     const GENERAL_NAME* name = sk_GENERAL_NAME_value(names.get(), i);
-    if (name->type == GEN_URI) uris.emplace_back(Text(name->d.uniformResourceIdentifier));
+    if (name->type == GEN_URI) info.uris.emplace_back(Text(name->d.uniformResourceIdentifier));
     if (name->type == GEN_DNS) info.dns_names.emplace_back(Text(name->d.dNSName));
     if (name->type == GEN_IPADD) info.ip_addresses.push_back(IpText(name->d.iPAddress));
   }
-  if (uris.size() != 1) {
-    return Untrusted(absl::StrCat("the certificate has ", uris.size(), " URI names, not one"));
-  }
-  KS_ASSIGN_OR_RETURN(info.identity, Identity::Parse(uris[0]));
   return info;
 }
 
@@ -75,10 +84,19 @@ absl::Status Expired(absl::string_view message) {
 
 }  // namespace
 
-absl::StatusOr<CertificateInfo> ReadCertificate(absl::string_view chain_pem) {
+absl::StatusOr<CertificateInfo> ReadAnyCertificate(absl::string_view chain_pem) {
   const std::vector<X509Ptr> chain = ParseCertificates(chain_pem);
   if (chain.empty()) return Untrusted("not a certificate in PEM");
   return ReadX509(chain[0].get());
+}
+
+absl::StatusOr<CertificateInfo> ReadCertificate(absl::string_view chain_pem) {
+  KS_ASSIGN_OR_RETURN(CertificateInfo info, ReadAnyCertificate(chain_pem));
+  if (info.uris.size() != 1) {
+    return Untrusted(absl::StrCat("the certificate has ", info.uris.size(), " URI names, not one"));
+  }
+  KS_ASSIGN_OR_RETURN(info.identity, Identity::Parse(info.uris[0]));
+  return info;
 }
 
 absl::Status CheckValidity(const CertificateInfo& info, absl::Time now) {

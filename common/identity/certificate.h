@@ -14,7 +14,10 @@ namespace keysphere::identity {
 
 // What a certificate says. Read, not verified: CheckCertificate does that.
 struct CertificateInfo {
-  Identity identity;                   // of its one URI SAN
+  Identity identity;    // of its one URI SAN; see ReadCertificate
+  std::string subject;  // RFC 2253
+  std::string issuer;   // RFC 2253
+  std::vector<std::string> uris;
   std::vector<std::string> dns_names;  // S3: the names by which a controller may be dialled
   std::vector<std::string> ip_addresses;
   absl::Time not_before;
@@ -25,6 +28,8 @@ struct CertificateInfo {
 // Of the first certificate in `chain_pem`. CERT_UNTRUSTED: not PEM, or not exactly one URI SAN, or
 // that is no Identity.
 absl::StatusOr<CertificateInfo> ReadCertificate(absl::string_view chain_pem);
+// The same of any certificate, an authority's or a KMS' too: it may have no identity.
+absl::StatusOr<CertificateInfo> ReadAnyCertificate(absl::string_view chain_pem);
 
 // Whether the first certificate of `chain_pem` comes from `ca_pem` (by the others, if there are
 // more) and all of the chain is valid at `now`. CERT_EXPIRED: not yet or no longer valid.

@@ -97,6 +97,19 @@ TEST(AuthorityTest, CertificateSaysWhoItIs) {
   EXPECT_EQ(info->serial.size(), 32);
 }
 
+TEST(AuthorityTest, AnAuthorityIsReadThoughItIsNobody) {
+  const auto authority = NewAuthority();
+  const Credentials credentials = Issue(*authority, "vcenter-a");
+  EXPECT_EQ(status::ReasonOf(ReadCertificate(credentials.ca_pem).status()),
+            v1::REASON_CERT_UNTRUSTED);
+  const absl::StatusOr<CertificateInfo> info = ReadAnyCertificate(credentials.ca_pem);
+  ASSERT_TRUE(info.ok()) << status::ToString(info.status());
+  EXPECT_NE(info->subject, "");
+  EXPECT_EQ(info->issuer, info->subject);
+  EXPECT_THAT(info->uris, ElementsAre("spiffe://lab.example"));
+  EXPECT_EQ(ReadAnyCertificate(credentials.certificate_pem)->issuer, info->subject);
+}
+
 TEST(AuthorityTest, BadRequestsAreRefused) {
   const auto authority = NewAuthority();
   Authority::Request request;

@@ -357,6 +357,11 @@ TEST(AppTest, PkiMakesAuthoritiesAndCertificates) {
   EXPECT_THAT(shown.out, HasSubstr("esx-1.lab.example"));
   EXPECT_THAT(shown.out, HasSubstr("2031-05-06T07:08:09Z"));
 
+  // An authority's, too.
+  const Result authority = RunCli({"pki", "show", dir + "/ca.crt"});
+  EXPECT_EQ(authority.code, kDone) << authority.err;
+  EXPECT_THAT(authority.out, HasSubstr("subject"));
+
   EXPECT_EQ(RunCli({"pki", "issue", "host", "esx-2", "--ca", dir, "--not-after", "tomorrow"}).code,
             kUsage);
   EXPECT_EQ(RunCli({"pki", "show", dir + "/none.crt"}).code, kRefused);

@@ -139,8 +139,10 @@ void AddShow(Command* group) {
   command.Run([file](Session* session) -> absl::Status {
     KS_ASSIGN_OR_RETURN(const identity::SecretPem pem, identity::ReadPemFile(*file));
     KS_ASSIGN_OR_RETURN(const identity::CertificateInfo info,
-                        identity::ReadCertificate(pem.view()));
-    PrintPaths(session, {{"identity", info.identity.ToUri()},
+                        identity::ReadAnyCertificate(pem.view()));
+    PrintPaths(session, {{"subject", info.subject},
+                         {"issuer", info.issuer},
+                         {"uri", absl::StrJoin(info.uris, ", ")},
                          {"dns", absl::StrJoin(info.dns_names, ", ")},
                          {"ip", absl::StrJoin(info.ip_addresses, ", ")},
                          {"notBefore", Text(info.not_before)},
