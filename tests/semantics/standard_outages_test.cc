@@ -293,6 +293,25 @@ TEST_F(StandardOutagesTest, S109_S134_ARegisteredVmsKeyIsFetchedBeforeTheAnswer)
   ExpectData("vm");
 }
 
+TEST_F(StandardOutagesTest, S102_TheOtherHostsKeysFollow) {
+  HostNode& esx2 = AddHostToA("esx-2");
+  UseSkp();
+  MakeVm("vm", /*running=*/false, "esx-2");
+  ASSERT_THAT(a.Unregister("vm"), IsOk());
+  ASSERT_THAT(esx1.Reboot(), IsOk());
+  ASSERT_THAT(esx2.Reboot(), IsOk());
+  cluster.Advance(absl::Minutes(2));
+  kms.SetDown();
+  ASSERT_THAT(a.Register("esx-2", "vm"), IsOk());
+  EXPECT_TRUE(a.Locked("vm"));
+  const int64_t cached = esx2.Stats().cached_keys();
+  kms.SetDown(false);
+  // Of the other host, and without waiting for any time.
+  ASSERT_THAT(a.ConfigureCryptoKey("esx-1"), IsOk());
+  cluster.Settle();
+  EXPECT_EQ(esx2.Stats().cached_keys(), cached + 1);
+}
+
 TEST_F(StandardOutagesTest, ADeadKmsHoldsUpNoPass) {
   UseSkp();
   MakeVm("vm", /*running=*/false);
