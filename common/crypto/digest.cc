@@ -2,6 +2,8 @@
 
 #include <openssl/evp.h>
 
+#include <cstdint>
+
 #include "absl/strings/escaping.h"
 #include "common/status/status.h"
 

@@ -239,7 +239,7 @@ void HostSession::RunStandardSync(bool retried) {
   link_->ApplyKeys(
       std::move(request),
       OnStrand<host::v1::ApplyKeysResponse>(
-          [self = shared_from_this(), retried, more, ends_first_sync,
+          [self = shared_from_this(), retried, ends_first_sync,
            sent = *std::move(sent)](absl::StatusOr<host::v1::ApplyKeysResponse> answer) mutable {
             if (self->closed_) return;
             if (!answer.ok()) {

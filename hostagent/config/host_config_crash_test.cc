@@ -341,7 +341,7 @@ TEST_F(HostConfigCrashTest, S148_KilledRecoveryCanBeRepeatedAndOpensAfterwards) 
 
 TEST_F(HostConfigCrashTest, S148_FailedSaveKeepsTheOldConfigurationAndTheNextOneWorks) {
   FailAtEveryOperation([](HostConfigStore* store) { return store->Save(ConfigNamed("old")); },
-                       [this](HostConfigStore* store) {
+                       [](HostConfigStore* store) {
                          const absl::Status saved = store->Save(ConfigNamed("new"));
                          EXPECT_EQ(NameIn(store->config()), saved.ok() ? "new" : "old");
                          return saved;
@@ -354,7 +354,7 @@ TEST_F(HostConfigCrashTest, S148_FailedSaveKeepsTheOldConfigurationAndTheNextOne
 
 TEST_F(HostConfigCrashTest, S148_FailedAppendKeepsTheOldConfigurationAndTheNextOneWorks) {
   FailAtEveryOperation([](HostConfigStore* store) { return store->Append(Renamed("old")); },
-                       [this](HostConfigStore* store) {
+                       [](HostConfigStore* store) {
                          const absl::Status appended = store->Append(Renamed("new"));
                          EXPECT_EQ(ProvidersIn(store->config()), appended.ok() ? "new" : "old");
                          return appended;

@@ -13,6 +13,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/types/optional.h"
 #include "common/files/file_system.h"
 
 namespace keysphere::hostagent::dump {

@@ -1,5 +1,6 @@
 #include "hostagent/keys/key_plan.h"
 
+#include <algorithm>
 #include <map>
 #include <tuple>
 

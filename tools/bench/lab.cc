@@ -124,7 +124,7 @@ absl::StatusOr<ProviderKey> ProviderKey::Make(const std::string& name) {
 absl::StatusOr<std::unique_ptr<Host>> Host::Start(Lab* lab, const std::string& name,
                                                   const std::string& tpm,
                                                   const std::string& allowed) {
-  auto host = absl::WrapUnique(new Host(lab, name));
+  auto host = absl::WrapUnique(new Host(name));
   const std::string home = absl::StrCat(lab->folder(), "/", name);
   for (const char* folder : {"/state", "/tpm", "/ds"}) {
     std::filesystem::create_directories(home + folder);

@@ -112,10 +112,9 @@ class Host {
   host::v1::HostVms::Stub& vms() { return *vms_; }
 
  private:
-  Host(Lab* lab, std::string name) : lab_(lab), name_(std::move(name)) {}
+  explicit Host(std::string name) : name_(std::move(name)) {}
   std::string SealInfo(const ProviderKey& key) const;
 
-  Lab* const lab_;
   const std::string name_;
   std::string address_;
   int64_t start_cpu_ = 0;

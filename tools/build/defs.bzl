@@ -1,25 +1,68 @@
 """The kinds of targets that this workspace is made of."""
 
-def keysphere_test(name, deps = [], tags = [], size = "small", copts = ["-O0", "-U_FORTIFY_SOURCE"], **kwargs):
-    """A GoogleTest test: beside its code (unit) or in //tests (several parts).
+# Test code is compiled without optimising: that takes much less time, and what is tested is
+# optimised as ever.
+TEST_COPTS = [
+    "-DGTEST_HAS_PTHREAD=1",
+    "-O0",
+    "-U_FORTIFY_SOURCE",
+]
 
-    Domain and codec tests that run under sanitizers carry the tag "sanitize" and depend on no
-    gRPC target. The few that cannot run under TSan carry "no-tsan" too, and say why. Test code is
-    compiled without optimising: that takes much less time, and what is tested is optimised as ever.
-    """
-    native.cc_test(
+def _prelude(name):
+    return struct(
+        copts = select({
+            "//tools/build:without_prelude": [],
+            "//conditions:default": [
+                "-include-pch",
+                "$(BINDIR)/tools/build/%s.pch" % name,
+                # Its headers are the system's, which Bazel does not watch either.
+                "-Xclang",
+                "-fno-validate-pch",
+            ],
+        }),
+        deps = select({
+            "//tools/build:without_prelude": [],
+            "//conditions:default": ["//tools/build:%s_files" % name],
+        }),
+    )
+
+def keysphere_library(name, srcs = [], deps = [], copts = [], **kwargs):
+    """A cc_library of this workspace."""
+    prelude = _prelude("prelude")
+    if not [s for s in srcs if s.endswith(".cc")]:
+        native.cc_library(name = name, srcs = srcs, deps = deps, **kwargs)
+        return
+    native.cc_library(
         name = name,
-        size = size,
-        copts = copts,
-        tags = tags + ["block-network"],
-        deps = deps + ["//third_party:gtest_main"],
+        srcs = srcs,
+        copts = copts + prelude.copts,
+        deps = deps + prelude.deps,
         **kwargs
     )
 
-def keysphere_daemon(name, linkopts = [], **kwargs):
+def keysphere_test(name, deps = [], tags = [], size = "small", copts = TEST_COPTS, **kwargs):
+    """A GoogleTest test: beside its code (unit) or in //tests (several parts).
+
+    Domain and codec tests that run under sanitizers carry the tag "sanitize" and depend on no
+    gRPC target. The few that cannot run under TSan carry "no-tsan" too, and say why.
+    """
+    prelude = _prelude("test_prelude")
+    native.cc_test(
+        name = name,
+        size = size,
+        copts = copts + (prelude.copts if copts == TEST_COPTS else []),
+        tags = tags + ["block-network"],
+        deps = deps + ["//third_party:gtest_main"] + prelude.deps,
+        **kwargs
+    )
+
+def keysphere_daemon(name, deps = [], linkopts = [], **kwargs):
     """A program that is started often: gRPC, protobuf, Abseil and OpenSSL are linked as archives."""
+    prelude = _prelude("prelude")
     native.cc_binary(
         name = name,
+        copts = prelude.copts,
+        deps = deps + prelude.deps,
         # The folder holds archives only, so that -lgrpc++ finds no shared object in it.
         linkopts = ["-Lexternal/system/static"] + linkopts,
         additional_linker_inputs = ["@system//:static_archives"],
@@ -52,7 +95,7 @@ def keysphere_proto_library(name, srcs, deps_protos, services = [], deps = []):
             " ".join(["%s/%s" % (package, s) for s in srcs]),
         ),
     )
-    native.cc_library(
+    keysphere_library(
         name = name,
         srcs = [s + ".pb.cc" for s in stems],
         hdrs = [s + ".pb.h" for s in stems],
@@ -74,7 +117,7 @@ def keysphere_proto_library(name, srcs, deps_protos, services = [], deps = []):
             " ".join(["%s/%s" % (package, s) for s in services]),
         ),
     )
-    native.cc_library(
+    keysphere_library(
         name = name + "_grpc",
         srcs = [s + ".grpc.pb.cc" for s in service_stems],
         hdrs = [s + ".grpc.pb.h" for s in service_stems],
@@ -105,7 +148,7 @@ def keysphere_internal_proto(name, src, deps_protos = [], deps = []):
         outs = [stem + ".pb.h", stem + ".pb.cc"],
         cmd = "/usr/bin/protoc -I. -Iprotos -I/usr/include --cpp_out=$(GENDIR) $(location %s)" % src,
     )
-    native.cc_library(
+    keysphere_library(
         name = name,
         srcs = [stem + ".pb.cc"],
         hdrs = [stem + ".pb.h"],

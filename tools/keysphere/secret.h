@@ -2,6 +2,7 @@
 #define KEYSPHERE_TOOLS_KEYSPHERE_SECRET_H_
 
 #include <string>
+#include <utility>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
