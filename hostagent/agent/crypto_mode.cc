@@ -10,9 +10,25 @@ namespace {
 
 using host::v1::SetCryptoModeRequest;
 
+// vSphere's word for it.
+absl::string_view WordOf(v1::CryptoState state) {
+  switch (state) {
+    case v1::CRYPTO_STATE_INCAPABLE:
+      return "incapable";
+    case v1::CRYPTO_STATE_PREPARED:
+      return "prepared";
+    case v1::CRYPTO_STATE_SAFE:
+      return "safe";
+    case v1::CRYPTO_STATE_PENDING_INCAPABLE:
+      return "pendingIncapable";
+    default:
+      return "unknown";
+  }
+}
+
 absl::Status WrongState(const config::HostKey& state, absl::string_view wanted) {
   return status::Error(v1::REASON_INVALID_STATE,
-                       absl::StrCat("encryption mode is ", v1::CryptoState_Name(StateOf(state)),
+                       absl::StrCat("the host's encryption mode is ", WordOf(StateOf(state)),
                                     "; it can ", wanted))
       .With("crypto_state", v1::CryptoState_Name(StateOf(state)));
 }

@@ -51,8 +51,7 @@ class FakeKeys {
 // A node in memory, for simulations in one process.
 class FakeKeyServer : public KeyServer {
  public:
-  // `name` appears in errors. `clock` bears latency and timeouts. All outlive the node and its
-  // answers.
+  // `clock` bears latency and timeouts. All outlive the node and its answers.
   FakeKeyServer(FakeKeys* keys, executor::Executor* executor, clock::Clock* clock);
 
   // What it does from now on.

@@ -290,6 +290,7 @@ TEST_F(KmipClientTest, Credentials) {
   options.password = identity::SecretPem("guess");
   const auto wrong = Client(std::move(options));
   EXPECT_THAT(Create(wrong.get()), HasReason(v1::REASON_NO_PERMISSION));
+  EXPECT_THAT(CheckHealth(wrong.get()), HasReason(v1::REASON_NO_PERMISSION));
 }
 
 TEST_F(KmipClientTest, CallsEndWithTheirClient) {

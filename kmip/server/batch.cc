@@ -87,6 +87,10 @@ void Batch::Start(const Caller& caller) {
     return FailWhole(
         Refusal(ResultReason::kFeatureNotSupported, "asynchronous operations are not supported"));
   }
+  if (header.error_continuation < ErrorContinuation::kContinue ||
+      header.error_continuation > ErrorContinuation::kUndo) {
+    return FailWhole(Refusal(ResultReason::kInvalidField, "unknown Batch Error Continuation Option"));
+  }
   const auto owner = Authenticate(caller);
   if (!owner.ok()) return FailWhole(owner.status());
   if (engine_->options_.faults != nullptr) {

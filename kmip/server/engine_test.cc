@@ -263,6 +263,14 @@ TEST_F(EngineTest, ErrorContinuationOfABatch) {
   EXPECT_EQ(outcomes[0].status, ResultStatus::kUndone);
   EXPECT_EQ(outcomes[1].reason, ResultReason::kItemNotFound);
   EXPECT_THAT(Locate(nullptr), SizeIs(3));
+
+  // What is no option is not taken for one.
+  continuation_ = static_cast<ErrorContinuation>(9);
+  outcomes = Ask(items);
+  ASSERT_THAT(outcomes, SizeIs(1));
+  EXPECT_EQ(outcomes[0].reason, ResultReason::kInvalidField);
+  continuation_ = ErrorContinuation::kStop;
+  EXPECT_THAT(Locate(nullptr), SizeIs(3));
 }
 
 TEST_F(EngineTest, LargeBatchesTakeSeveralCommits) {
