@@ -101,14 +101,16 @@ void Loop::Run() {
     const int count = epoll_wait(epoll_.get(), events, kEventsAtOnce, HasTasks() ? 0 : -1);
     KS_CHECK(count >= 0 || errno == EINTR);
     for (int i = 0; i < count; ++i) {
-      if (events[i].data.u64 == kWakeup) {
+      // A copy: the kernel's structure is packed, and nothing can refer into it.
+      const uint64_t id = events[i].data.u64;
+      if (id == kWakeup) {
         uint64_t ignored;
         const ssize_t read_bytes = read(wakeup_.get(), &ignored, sizeof(ignored));
         (void)read_bytes;
         continue;
       }
       // A handler may have ended another's watch.
-      const auto found = handlers_.find(events[i].data.u64);
+      const auto found = handlers_.find(id);
       if (found != handlers_.end()) found->second->OnReady(events[i].events);
     }
     RunTasks();
