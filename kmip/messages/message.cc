@@ -107,6 +107,22 @@ absl::Status ReadVersion(const Item& item, ProtocolVersion* version) {
   return fields.End();
 }
 
+absl::optional<ProtocolVersion> VersionOf(absl::Span<const uint8_t> request) {
+  // It is the first item of the first item: nothing of variable length stands before it.
+  constexpr size_t kBegin = 2 * ttlv::kHeaderBytes;
+  constexpr size_t kBytes = ttlv::kHeaderBytes + 2 * (ttlv::kHeaderBytes + 8);
+  if (request.size() < kBegin + kBytes || !ttlv::MessageBytes(request, Tag::kRequestMessage).ok() ||
+      !ttlv::MessageBytes(request.subspan(ttlv::kHeaderBytes), Tag::kRequestHeader).ok()) {
+    return absl::nullopt;
+  }
+  const auto item = ttlv::Parse(request.subspan(kBegin, kBytes));
+  ProtocolVersion version;
+  if (!item.ok() || item->tag() != Tag::kProtocolVersion || !ReadVersion(*item, &version).ok()) {
+    return absl::nullopt;
+  }
+  return version;
+}
+
 bool IsSupported(const ProtocolVersion& version) {
   return version.major == 1 && version.minor >= 0 && version.minor <= 2;
 }

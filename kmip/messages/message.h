@@ -66,6 +66,10 @@ struct Request {
 // with nothing but `version` set in it.
 absl::StatusOr<Request> ReadRequest(const ttlv::Item& message);
 
+// The version in the header of a Request Message, whatever stands behind it: in this the answer is
+// given that refuses the rest. None: the bytes do not begin like a request.
+absl::optional<ProtocolVersion> VersionOf(absl::Span<const uint8_t> request);
+
 // Versions whose messages ReadRequest reads.
 bool IsSupported(const ProtocolVersion& version);
 

@@ -89,7 +89,8 @@ void Batch::Start(const Caller& caller) {
   }
   if (header.error_continuation < ErrorContinuation::kContinue ||
       header.error_continuation > ErrorContinuation::kUndo) {
-    return FailWhole(Refusal(ResultReason::kInvalidField, "unknown Batch Error Continuation Option"));
+    return FailWhole(
+        Refusal(ResultReason::kInvalidField, "unknown Batch Error Continuation Option"));
   }
   const auto owner = Authenticate(caller);
   if (!owner.ok()) return FailWhole(owner.status());
@@ -224,7 +225,7 @@ void Batch::Finish() {
 
 void Batch::FailWhole(const absl::Status& status) {
   if (objects_ != nullptr) objects_->DropChanges();
-  answer_(engine_->Failure(messages::ResultReasonOf(status), MessageOf(status)));
+  answer_(engine_->Failure(bytes_.span(), messages::ResultReasonOf(status), MessageOf(status)));
 }
 
 }  // namespace keysphere::kmip::server

@@ -165,7 +165,8 @@ bool Connection::TakeMessage() {
     });
   };
   if (fault.fail) {
-    answer(context_->engine->Failure(messages::ResultReason::kGeneralFailure, "injected fault"));
+    answer(context_->engine->Failure(message.span(), messages::ResultReason::kGeneralFailure,
+                                     "injected fault"));
   } else {
     context_->engine->Handle(std::move(message), Caller{owner_}, std::move(answer));
   }

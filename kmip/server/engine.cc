@@ -60,13 +60,16 @@ void Engine::Handle(ttlv::Buffer request, const Caller& caller, Answer answer) {
   std::make_shared<Batch>(this, std::move(request), std::move(answer))->Start(caller);
 }
 
-ttlv::Buffer Engine::Failure(messages::ResultReason reason, absl::string_view message) {
+ttlv::Buffer Engine::Failure(absl::Span<const uint8_t> request, messages::ResultReason reason,
+                             absl::string_view message) {
   using ttlv::Tag;
   ttlv::Buffer buffer;
   ttlv::Writer writer(&buffer);
   const ttlv::Writer::Structure whole = writer.Begin(Tag::kResponseMessage);
-  messages::WriteResponseHeader(messages::kVersion12, absl::ToUnixSeconds(clock_->Now()), 1,
-                                &writer);
+  const auto version = messages::VersionOf(request);
+  messages::WriteResponseHeader(
+      version.has_value() && messages::IsSupported(*version) ? *version : messages::kVersion12,
+      absl::ToUnixSeconds(clock_->Now()), 1, &writer);
   const ttlv::Writer::Structure item = writer.Begin(Tag::kBatchItem);
   writer.Enumeration(Tag::kResultStatus, messages::ResultStatus::kFailed);
   writer.Enumeration(Tag::kResultReason, reason);

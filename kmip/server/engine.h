@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/optional.h"
+#include "absl/types/span.h"
 #include "common/clock/clock.h"
 #include "common/crypto/secret_key.h"
 #include "common/executor/executor.h"
@@ -68,8 +69,10 @@ class Engine {
   // `request` is one whole message as MessageBytes tells.
   void Handle(ttlv::Buffer request, const Caller& caller, Answer answer);
 
-  // An answer that fails as a whole, for a request that was not carried out.
-  ttlv::Buffer Failure(messages::ResultReason reason, absl::string_view message);
+  // An answer that fails as a whole, for a request that was not carried out, in the request's
+  // version if that is known and supported.
+  ttlv::Buffer Failure(absl::Span<const uint8_t> request, messages::ResultReason reason,
+                       absl::string_view message);
 
  private:
   friend class Batch;

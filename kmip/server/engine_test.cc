@@ -346,6 +346,77 @@ TEST_F(EngineTest, Versions) {
   }
 }
 
+// Of a whole answer.
+messages::ProtocolVersion VersionIn(const ttlv::Buffer& answer) {
+  return messages::ReadResponse(ttlv::Parse(answer.span()).value()).value().version;
+}
+
+// A client of an older version may not read an answer of a newer one, and would not learn why.
+TEST_F(EngineTest, ErrorsOfAWholeMessageAreInTheVersionOfTheRequest) {
+  // The header of a request, and what is told of its one item.
+  struct Case {
+    const char* what;
+    ResultReason reason;
+    std::function<void(ttlv::Writer*)> header;  // after the version
+    bool payload = true;
+  };
+  const auto count = [](int32_t number) {
+    return [number](ttlv::Writer* writer) { writer->Integer(Tag::kBatchCount, number); };
+  };
+  const Case cases[] = {
+      {"asynchronous", ResultReason::kFeatureNotSupported,
+       [&](ttlv::Writer* writer) {
+         writer->Boolean(Tag::kAsynchronousIndicator, true);
+         count(1)(writer);
+       }},
+      {"too large", ResultReason::kResponseTooLarge,
+       [&](ttlv::Writer* writer) {
+         writer->Integer(Tag::kMaximumResponseSize, 20);
+         count(1)(writer);
+       }},
+      {"batch count", ResultReason::kInvalidMessage, count(2)},
+      {"no payload", ResultReason::kInvalidMessage, count(1), false},
+      {"no batch count", ResultReason::kInvalidMessage, [](ttlv::Writer*) {}},
+  };
+  for (const messages::ProtocolVersion version :
+       {messages::kVersion10, messages::kVersion11, messages::kVersion12}) {
+    SCOPED_TRACE(version.minor);
+    for (const Case& one : cases) {
+      ttlv::Buffer request;
+      ttlv::Writer writer(&request);
+      {
+        const ttlv::Writer::Structure message = writer.Begin(Tag::kRequestMessage);
+        {
+          const ttlv::Writer::Structure header = writer.Begin(Tag::kRequestHeader);
+          messages::WriteVersion(version, &writer);
+          one.header(&writer);
+        }
+        const ttlv::Writer::Structure item = writer.Begin(Tag::kBatchItem);
+        writer.Enumeration(Tag::kOperation, Operation::kLocate);
+        if (one.payload) const auto payload = writer.Begin(Tag::kRequestPayload);
+      }
+      const ttlv::Buffer answer = Exchange(std::move(request));
+      EXPECT_EQ(VersionIn(answer), version) << one.what;
+      EXPECT_EQ(Read(answer)[0].reason, one.reason) << one.what;
+    }
+
+    version_ = version;
+    credential_ =
+        messages::Credential{messages::CredentialType::kUsernameAndPassword, "nobody", "x"};
+    EXPECT_EQ(VersionIn(Exchange(Request({{Operation::kLocate, nullptr}}))), version);
+    credential_.reset();
+
+    // Even what is malformed behind its header.
+    ttlv::Buffer malformed = Request({{Operation::kLocate, nullptr}});
+    malformed.mutable_data()[malformed.size() - 5] = 0x77;
+    EXPECT_EQ(VersionIn(Exchange(std::move(malformed))), version);
+  }
+  // The newest one to those who speak none of ours
+  version_ = {2, 0};
+  EXPECT_EQ(VersionIn(Exchange(Request({{Operation::kLocate, nullptr}}))), messages::kVersion12);
+  EXPECT_EQ(VersionIn(Exchange(ttlv::Buffer())), messages::kVersion12);
+}
+
 TEST_F(EngineTest, WhatIsNotSupported) {
   EXPECT_EQ(Ask(Operation::kRekey, Uid("x")).reason, ResultReason::kOperationNotSupported);
   EXPECT_EQ(Ask(static_cast<Operation>(0x77), nullptr).reason,
