@@ -5,6 +5,7 @@
 #include <openssl/x509v3.h>
 
 #include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
 #include "common/identity/openssl.h"
 #include "common/status/status.h"
 
@@ -71,6 +72,12 @@ absl::StatusOr<CertificateFacts> ReadFacts(absl::string_view pem) {
   const auto chain = identity::ParseCertificates(pem);
   if (chain.empty()) return status::Error(v1::REASON_CERT_UNTRUSTED, "not a certificate in PEM");
   return FactsOf(chain[0].get());
+}
+
+std::string HolderOf(const CertificateFacts& certificate) {
+  if (!certificate.uri.empty()) return absl::StrCat("uri ", certificate.uri);
+  if (!certificate.common_name.empty()) return absl::StrCat("cn ", certificate.common_name);
+  return absl::StrCat("sha256 ", certificate.sha256);
 }
 
 }  // namespace keysphere::kmip::net

@@ -25,6 +25,10 @@ CertificateFacts FactsOf(X509* certificate);
 // Of the first certificate of a PEM text. CERT_UNTRUSTED: there is none, or one is malformed.
 absl::StatusOr<CertificateFacts> ReadFacts(absl::string_view pem);
 
+// Who holds a certificate: "uri …", else "cn …", else "sha256 …" (the certificate itself). An
+// authority may vouch for any common name: none of them is ever taken for a URI or a digest.
+std::string HolderOf(const CertificateFacts& certificate);
+
 }  // namespace keysphere::kmip::net
 
 #endif  // KEYSPHERE_KMIP_NET_CERTIFICATE_H_

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "common/status/status.h"
+#include "kmip/net/certificate.h"
 
 namespace keysphere::kmip::server {
 namespace {
@@ -17,12 +18,6 @@ constexpr size_t kReadFirst = 2 << 10;
 constexpr size_t kReadAtOnce = 16 << 10;
 // Buffers of an idle connection are given back when they have grown beyond it.
 constexpr size_t kKeptBytes = 4 << 10;
-
-// Who the objects belong to: the URI, else the common name, else the certificate itself.
-std::string OwnerOf(const net::CertificateFacts& certificate) {
-  if (!certificate.uri.empty()) return certificate.uri;
-  return certificate.common_name.empty() ? certificate.sha256 : certificate.common_name;
-}
 
 }  // namespace
 
@@ -109,7 +104,7 @@ void Connection::ContinueHandshake() {
   }
   CancelTimer();
   if (!stream_->peer().has_value()) return Close();
-  owner_ = OwnerOf(*stream_->peer());
+  owner_ = net::HolderOf(*stream_->peer());
   state_ = State::kReading;
   Wait(EPOLLIN);
   ContinueReading();

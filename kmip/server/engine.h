@@ -42,7 +42,7 @@ class Users {
 
 // Who sends requests over a connection.
 struct Caller {
-  // Of the client certificate: what names its owner.
+  // Of the client certificate: what names its holder.
   std::string certificate_owner;
 };
 
