@@ -53,13 +53,19 @@ TEST_F(AttributesTest, OfANewKey) {
 
 TEST_F(AttributesTest, OnlyThoseThatAreAsked) {
   const std::string uid = Create();
-  const Outcome outcome = Ask(Operation::kGetAttributes, Both(Uid(uid), [](ttlv::Writer* writer) {
-                                writer->Text(Tag::kAttributeName, "State");
-                                writer->Text(Tag::kAttributeName, "x-none");
-                                writer->Text(Tag::kAttributeName, "State");
-                              }));
-  EXPECT_TRUE(outcome.ok());
-  EXPECT_THAT(outcome.attributes, SizeIs(1));
+  const auto ask = [&](bool twice) {
+    return Ask(Operation::kGetAttributes, Both(Uid(uid), [=](ttlv::Writer* writer) {
+                 writer->Text(Tag::kAttributeName, "State");
+                 writer->Text(Tag::kAttributeName, "x-none");
+                 if (twice) writer->Text(Tag::kAttributeName, "State");
+               }));
+  };
+  EXPECT_THAT(ask(false).attributes, SizeIs(1));
+  // Since 1.1 a name stands in a request once.
+  EXPECT_EQ(ask(true).reason, messages::ResultReason::kInvalidField);
+  version_ = messages::kVersion10;
+  EXPECT_TRUE(ask(true).ok());
+  EXPECT_THAT(ask(true).attributes, SizeIs(1));
 }
 
 // S129: what the controller adds to a new key.

@@ -44,7 +44,10 @@ class EngineTest : public ::testing::Test {
     bool ok() const { return status == messages::ResultStatus::kSuccess; }
   };
 
-  EngineTest() { MakeEngine(Engine::Options()); }
+  explicit EngineTest(absl::Time start = absl::FromUnixSeconds(1'700'000'000))
+      : executor_(1, start) {
+    MakeEngine(Engine::Options());
+  }
 
   void MakeEngine(Engine::Options options) {
     engine_ =
@@ -201,7 +204,7 @@ class EngineTest : public ::testing::Test {
   }
   int64_t Now() { return absl::ToUnixSeconds(executor_.Now()); }
 
-  executor::SimulatedExecutor executor_{1, absl::FromUnixSeconds(1'700'000'000)};
+  executor::SimulatedExecutor executor_;
   random::SeededRandom random_{1};
   store::MemoryStore store_{&executor_};
   std::unique_ptr<Engine> engine_;

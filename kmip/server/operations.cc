@@ -163,6 +163,10 @@ absl::Status Operations::GetAttributes(const Item& payload, Writer* writer) {
     const absl::string_view name = request.attribute_names[i];
     bool again = name.empty();
     for (size_t k = 0; k < i; ++k) again = again || request.attribute_names[k] == name;
+    // Since 1.1 a name stands in a request once.
+    if (again && !(version_ < messages::kVersion11)) {
+      return Refusal(ResultReason::kInvalidField, "an Attribute Name is empty or there twice");
+    }
     if (!again) write_those(name);
   }
   return absl::OkStatus();
