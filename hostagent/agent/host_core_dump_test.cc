@@ -5,7 +5,6 @@
 #include "gmock/gmock.h"
 #include "hostagent/agent/host_fixture.h"
 #include "hostagent/dump/dump_file.h"
-#include "hostagent/vm/vm_folder.h"
 
 namespace keysphere::hostagent::agent {
 namespace {
@@ -100,14 +99,39 @@ TEST_F(CoreDumpTest, S103_AnEncryptedVmsCoreGoesUnderItsOwnKey) {
   EXPECT_THAT(Raw(dumped->path()), Not(HasSubstr("debian12-64")));
   EXPECT_THAT(Read(dumped->path(), *kms_.keys.at(host_key_)),
               HasReason(v1::REASON_CIPHERTEXT_CORRUPT));
-  ASSERT_THAT(host().PowerOff("web"), IsOk());
-  const auto folder = vm::VmFolder::Open(host().files(), host().datastore() + "/web");
-  ASSERT_THAT(folder, IsOk());
-  const auto home = (*folder)->UnwrapHome(*kms_.keys.at(vm_key_));
-  ASSERT_THAT(home, IsOk());
-  const auto content = Read(dumped->path(), home->home_dek());
+  const auto content = Read(dumped->path(), *kms_.keys.at(vm_key_));
   ASSERT_THAT(content, IsOk());
   EXPECT_THAT(*content, HasSubstr("debian12-64"));
+}
+
+TEST_F(CoreDumpTest, S103_TheNamedKeyOpensAVmsCoreAlsoAfterTheVmWasRekeyedAndIsGone) {
+  const TestProvider nkp = TestProvider::Make("nkp");
+  UseProvider(nkp);
+  ASSERT_THAT(host().CreateEncrypted("web", nkp), IsOk());
+  ASSERT_THAT(host().PowerOn("web"), IsOk());
+  const auto before = Dump("web");
+  ASSERT_THAT(before, IsOk());
+  host::v1::RekeyHostVmRequest rekey;
+  rekey.set_vm("web");
+  rekey.set_depth(v1::REKEY_DEPTH_SHALLOW);
+  rekey.mutable_key()->set_provider_id("nkp");
+  rekey.mutable_key()->set_key_id("second");
+  ASSERT_THAT(host().Manage(&HostAgent::RekeyHostVm, rekey), IsOk());
+  const auto after = Dump("web");
+  ASSERT_THAT(after, IsOk());
+  EXPECT_EQ(after->key().key_id(), "second");
+  ASSERT_THAT(host().PowerOff("web"), IsOk());
+  ASSERT_THAT(host().Unregister("web"), IsOk());
+  std::filesystem::remove_all(host().datastore() + "/web");
+
+  const auto kek = [&nkp](const std::string& key_id) {
+    return crypto::DeriveVmKek(*nkp.kdk, key_id).value();
+  };
+  EXPECT_THAT(Read(before->path(), kek(before->key().key_id())),
+              status::IsOkAndHolds(HasSubstr("debian12-64")));
+  EXPECT_THAT(Read(after->path(), kek("second")), status::IsOkAndHolds(HasSubstr("debian12-64")));
+  EXPECT_THAT(Read(after->path(), kek(before->key().key_id())),
+              HasReason(v1::REASON_CIPHERTEXT_CORRUPT));
 }
 
 TEST_F(CoreDumpTest, APlainVmsCoreIsPlain) {

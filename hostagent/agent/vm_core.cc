@@ -8,6 +8,8 @@
 #include "common/files/names.h"
 #include "common/status/status.h"
 #include "hostagent/agent/vm_registry.h"
+#include "hostagent/vm/running_vm.h"
+#include "hostagent/vm/vm_config.h"
 
 namespace keysphere::hostagent::agent {
 
@@ -46,12 +48,24 @@ WriteCoreDumpResponse DumpAnswer(const std::string& path, const dump::DumpHeader
 
 namespace {
 
-// The size of the file. An encrypted VM's goes under the key of its home (S103).
-absl::StatusOr<uint64_t> WriteVmCore(const HostContext& host, const vm::RunningVm& running,
-                                     const std::string& path, const dump::DumpHeader& header) {
+// An encrypted VM's goes under the key of its home (S103), which the dump carries wrapped: who has
+// the key that it names opens it.
+absl::StatusOr<WriteCoreDumpResponse> WriteVmCore(const HostContext& host,
+                                                  const vm::RunningVm& running,
+                                                  const std::string& path,
+                                                  dump::DumpHeader header) {
   crypto::SecretKey key;
   if (running.home_dek() != nullptr) {
+    const vm::SealedConfig* const sealed = running.sealed();
+    if (sealed == nullptr) {
+      return status::Error(v1::REASON_INTERNAL, "an encrypted VM runs without its key safe")
+          .Object("vm", header.vm());
+    }
     KS_ASSIGN_OR_RETURN(key, running.home_dek()->Clone());
+    header.set_provider(sealed->home.key.provider);
+    header.set_key_id(sealed->home.key.key_id);
+    header.set_wrapped_key(sealed->home.blob);
+    header.set_vm_guid(sealed->guid);
   }
   KS_RETURN_IF_ERROR(host.options.files->MakeFolders(DumpFolder(host.options)));
   KS_ASSIGN_OR_RETURN(const std::unique_ptr<dump::DumpWriter> writer,
@@ -60,39 +74,30 @@ absl::StatusOr<uint64_t> WriteVmCore(const HostContext& host, const vm::RunningV
   const absl::Status written = writer->Write(state);
   OPENSSL_cleanse(&state[0], state.size());
   KS_RETURN_IF_ERROR(written);
-  return writer->Finish();
+  KS_ASSIGN_OR_RETURN(const uint64_t bytes, writer->Finish());
+  return DumpAnswer(path, header, bytes);
 }
 
 }  // namespace
 
 void VmRegistry::WriteCore(const std::string& name, Callback<WriteCoreDumpResponse> done) {
-  RunOn<WriteCoreDumpResponse>(
-      name, std::move(done), [this](const VmPtr& vm, Callback<WriteCoreDumpResponse> answer) {
-        const absl::Status on = CheckOn(*vm);
-        if (!on.ok()) {
-          answer(on);
-          return;
-        }
-        dump::DumpHeader header = NewDumpHeader(*host_);
-        header.set_vm(vm->name());
-        if (vm->encrypted()) {
-          header.set_provider(vm->view.key_id().provider_id());
-          header.set_key_id(vm->view.key_id().key_id());
-        }
-        const std::string path = NewDumpPath(*host_, vm->name());
-        OnVm(
-            vm,
-            [this, path, header](VmRecord::Files* files) {
-              return WriteVmCore(*host_, *files->running, path, header);
-            },
-            [path, header, answer = std::move(answer)](absl::StatusOr<uint64_t> bytes) mutable {
-              if (!bytes.ok()) {
-                answer(bytes.status());
-              } else {
-                answer(DumpAnswer(path, header, *bytes));
-              }
-            });
-      });
+  RunOn<WriteCoreDumpResponse>(name, std::move(done),
+                               [this](const VmPtr& vm, Callback<WriteCoreDumpResponse> answer) {
+                                 const absl::Status on = CheckOn(*vm);
+                                 if (!on.ok()) {
+                                   answer(on);
+                                   return;
+                                 }
+                                 dump::DumpHeader header = NewDumpHeader(*host_);
+                                 header.set_vm(vm->name());
+                                 const std::string path = NewDumpPath(*host_, vm->name());
+                                 OnVm(
+                                     vm,
+                                     [this, path, header](VmRecord::Files* files) {
+                                       return WriteVmCore(*host_, *files->running, path, header);
+                                     },
+                                     std::move(answer));
+                               });
 }
 
 }  // namespace keysphere::hostagent::agent

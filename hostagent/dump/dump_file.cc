@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/crypto/aead.h"
 #include "common/status/status.h"
+#include "hostagent/vm/key_safe.h"
 
 namespace keysphere::hostagent::dump {
 namespace {
@@ -154,6 +155,14 @@ absl::Status ReadDump(const files::FileSystem& files, const std::string& path,
   crypto::SecretKey secret;
   if (!header.key_id().empty()) {
     KS_ASSIGN_OR_RETURN(secret, key(header));
+  }
+  if (!header.wrapped_key().empty()) {
+    if (header.wrapped_key().size() != vm::kKeySafeBlobBytes) {
+      return Malformed(path, "the dump's wrapped key is malformed");
+    }
+    const vm::KeySafe safe{{header.provider(), header.key_id()}, header.wrapped_key()};
+    KS_ASSIGN_OR_RETURN(secret,
+                        vm::OpenDek(secret, safe, vm::DekBinding(header.vm_guid(), "home"), path));
   }
   uint64_t chunk = 0;
   do {

@@ -22,6 +22,9 @@ namespace keysphere::hostagent::dump {
 //   chunks    4 bytes of length, little endian; AES-256-GCM (12-byte random nonce, ciphertext, tag)
 //             of up to chunk_bytes. AAD: the header, the chunk's number, and whether it is the last
 //
+// The key of the chunks is the one that the header names or, where the header carries a wrapped
+// key, the one that it unwraps.
+//
 // so that no chunk can be changed, moved, left out or cut off at the end. Not encrypted, the chunks
 // are as they are.
 class DumpWriter {
@@ -59,7 +62,8 @@ class DumpWriter {
   bool finished_ = false;
 };
 
-// Reads a dump to `sink`, piece by piece. `key` is asked, once, for the key of an encrypted one.
+// Reads a dump to `sink`, piece by piece. `key` is asked, once, for the key that the header of an
+// encrypted one names, and for no other.
 // CIPHERTEXT_CORRUPT: another key, or changed; VM_FILE_INVALID: no dump, or cut off.
 absl::Status ReadDump(const files::FileSystem& files, const std::string& path,
                       absl::FunctionRef<absl::StatusOr<crypto::SecretKey>(const DumpHeader&)> key,

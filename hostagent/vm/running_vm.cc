@@ -64,6 +64,10 @@ absl::Status RunningVm::WriteNvram(absl::string_view nvram) {
   return folder_->files_.WriteFileAtomically(folder_->paths_.In(name), content, 0600);
 }
 
+const SealedConfig* RunningVm::sealed() const {
+  return home_dek_.empty() || !folder_->sealed_.has_value() ? nullptr : &*folder_->sealed_;
+}
+
 absl::StatusOr<std::string> RunningVm::State() const {
   KS_ASSIGN_OR_RETURN(absl::optional<std::string> nvram, ReadNvram());
   std::string state = folder_->config_->vmx.Serialize();

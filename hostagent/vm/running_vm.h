@@ -11,6 +11,7 @@
 #include "absl/types/optional.h"
 #include "common/crypto/secret_key.h"
 #include "hostagent/vm/guest_disk.h"
+#include "hostagent/vm/vm_config.h"
 #include "hostagent/vm/vm_folder.h"
 
 namespace keysphere::hostagent::vm {
@@ -37,6 +38,8 @@ class RunningVm {
   absl::StatusOr<std::string> State() const;
   // The DEK of an encrypted VM's home; null: it is plain.
   const crypto::SecretKey* home_dek() const { return home_dek_.empty() ? nullptr : &home_dek_; }
+  // That DEK as its KEK of now wraps it, and what it is bound to. Null: the VM is plain.
+  const SealedConfig* sealed() const;
 
  private:
   friend class VmFolder;
