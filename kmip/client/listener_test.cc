@@ -4,6 +4,14 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 
+#include <atomic>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "common/files/file_system.h"
+#include "common/log/capturing_logger.h"
 #include "common/rpc/testing/manual_clock.h"
 #include "kmip/client/loopback.h"
 #include "kmip/net/test_stream.h"
@@ -21,6 +29,9 @@ constexpr absl::Duration kLimit = absl::Seconds(10);
 
 class ListenerTest : public Loopback {
  protected:
+  // Its connections have timers, and it logs: both end before what they stand on.
+  ~ListenerTest() override { listener_.reset(); }
+
   std::unique_ptr<TestStream> Connect() {
     return TestStream::Connect(listener_->port(), context_.get(), clock_.Now()).value();
   }
@@ -60,6 +71,36 @@ class ListenerTest : public Loopback {
     while (stream->Receive(&rest)) rest.Clear();
   }
 
+  // Whether a connection is served.
+  static bool Asks(TestStream* stream) {
+    ttlv::Buffer answer;
+    return stream->TrySend(Query().span()) && stream->Receive(&answer);
+  }
+  static bool IsClosed(TestStream* stream) {
+    ttlv::Buffer rest;
+    while (stream->Receive(&rest)) {
+    }
+    return true;
+  }
+  // As many connections as there may be.
+  void ServeAtMost(size_t connections, server::FaultInjector* faults = nullptr) {
+    wall_ = &manual_;
+    log_ = &log_lines_;
+    server::Listener::Options options;
+    options.max_connections = connections;
+    options.faults = faults;
+    Serve(options);
+  }
+  // How many were told of in each line of the log.
+  std::vector<std::string> FullLines() {
+    std::vector<std::string> counts;
+    for (const auto& entry : log_lines_.entries()) {
+      if (entry.event == "kmip.connections_full") counts.push_back(entry.fields.at("count"));
+    }
+    return counts;
+  }
+
+  log::CapturingLogger log_lines_;
   const net::SslCtxPtr context_ = net::NewClientContext(FilesOf(client_credentials_)).value();
   ManualClock manual_{clock_.Now()};
 };
@@ -149,6 +190,108 @@ TEST_F(ListenerTest, ThousandIdleConnectionsWhileOneWorks) {
   ASSERT_TRUE(idle.back()->TrySend(Query().span()));
   ttlv::Buffer answer;
   EXPECT_TRUE(idle.back()->Receive(&answer));
+}
+
+TEST_F(ListenerTest, AFullListenerClosesWhoHasBeenIdleLongest) {
+  ServeAtMost(3);
+  const auto a = ConnectAndAsk();
+  const auto b = ConnectAndAsk();
+  const auto c = ConnectAndAsk();
+  ASSERT_TRUE(Asks(a.get()));
+  EXPECT_THAT(FullLines(), ::testing::IsEmpty());
+  // When another one comes
+  const auto d = ConnectAndAsk();
+  // Then b goes, who has said nothing since c came.
+  EXPECT_TRUE(IsClosed(b.get()));
+  EXPECT_TRUE(Asks(c.get()));
+  EXPECT_TRUE(Asks(a.get()));
+  EXPECT_TRUE(Asks(d.get()));
+  EXPECT_EQ(listener_->counters().open, 3);
+  EXPECT_EQ(listener_->counters().displaced, 1);
+  EXPECT_EQ(listener_->counters().refused, 0);
+  EXPECT_THAT(FullLines(), ::testing::ElementsAre("1"));
+  // Its administrator is told of it once a minute.
+  const auto e = ConnectAndAsk();
+  EXPECT_TRUE(IsClosed(c.get()));
+  EXPECT_THAT(FullLines(), ::testing::SizeIs(1));
+  manual_.Advance(absl::Minutes(1));
+  const auto f = ConnectAndAsk();
+  EXPECT_TRUE(IsClosed(a.get()));
+  EXPECT_THAT(FullLines(), ::testing::ElementsAre("1", "2"));
+}
+
+// One client that holds all connections keeps nobody out.
+TEST_F(ListenerTest, EveryoneGetsInWhereOneHoldsAllConnections) {
+  constexpr size_t kMost = 20;
+  ServeAtMost(kMost);
+  std::vector<std::unique_ptr<TestStream>> held;
+  for (size_t i = 0; i < kMost; ++i) held.push_back(Connect());
+  for (int i = 0; i < 5; ++i) {
+    const auto client = Client();
+    EXPECT_THAT(Create(client.get()), IsOk());
+  }
+  EXPECT_EQ(listener_->counters().refused, 0);
+}
+
+class SlowFaults : public server::FaultInjector {
+ public:
+  MessageFault OnMessage() override {
+    MessageFault fault;
+    fault.delay = slow ? absl::Seconds(5) : absl::ZeroDuration();
+    return fault;
+  }
+  std::atomic<bool> slow{false};
+};
+
+TEST_F(ListenerTest, AFullListenerNeverClosesWhereARequestIsUnderWay) {
+  SlowFaults faults;
+  ServeAtMost(2, &faults);
+  const auto slow = ConnectAndAsk();
+  const auto half = ConnectAndAsk();
+  // Given one request that is not answered yet, and one that has only begun
+  faults.slow = true;
+  ASSERT_TRUE(slow->TrySend(Query().span()));
+  while (listener_->counters().requests < 3) {
+  }
+  ASSERT_TRUE(half->TrySend(Query().span().subspan(0, 4)));
+  while (manual_.timers() < 2) {
+  }
+  // Then nobody else gets in
+  const auto stranger = net::BeginConnect("127.0.0.1", listener_->port());
+  ASSERT_THAT(stranger, IsOk());
+  while (listener_->counters().refused < 1) {
+  }
+  EXPECT_EQ(listener_->counters().open, 2);
+  EXPECT_EQ(listener_->counters().displaced, 0);
+  EXPECT_THAT(FullLines(), ::testing::ElementsAre("1"));
+  // And both are served.
+  faults.slow = false;
+  const ttlv::Buffer query = Query();
+  ASSERT_TRUE(half->TrySend(query.span().subspan(4)));
+  ttlv::Buffer answer;
+  EXPECT_TRUE(half->Receive(&answer));
+  manual_.Advance(absl::Seconds(5));
+  EXPECT_TRUE(slow->Receive(&answer));
+}
+
+// Who has no certificate to show takes nobody's place.
+TEST_F(ListenerTest, StrangersDoNotDisplaceClients) {
+  ServeAtMost(2);
+  const auto a = ConnectAndAsk();
+  const auto b = ConnectAndAsk();
+  std::vector<files::Descriptor> strangers;
+  for (int i = 0; i < 10; ++i) {
+    auto socket = net::BeginConnect("127.0.0.1", listener_->port());
+    ASSERT_THAT(socket, IsOk());
+    strangers.push_back(*std::move(socket));
+  }
+  // One of them is let in to shake hands, the others are not.
+  while (listener_->counters().refused < 9) {
+  }
+  EXPECT_EQ(listener_->counters().open, 3);
+  EXPECT_TRUE(Asks(a.get()));
+  EXPECT_TRUE(Asks(b.get()));
+  EXPECT_EQ(listener_->counters().displaced, 0);
 }
 
 }  // namespace

@@ -59,7 +59,7 @@ class Loopback : public ::testing::Test {
     options.ip = "127.0.0.1";
     options.port = 0;
     listener_ = server::Listener::Create(options, FilesOf(server_credentials_), engine_.get(),
-                                         loop_.get(), &clock_, wall_, &logger_)
+                                         loop_.get(), &clock_, wall_, log_)
                     .value();
   }
 
@@ -149,6 +149,7 @@ class Loopback : public ::testing::Test {
   clock::Clock* wall_ = &clock_;          // the listener's time-outs
   clock::Clock* client_clock_ = &clock_;  // the clients' deadlines
   log::NullLogger logger_;
+  log::Logger* log_ = &logger_;  // the listener's
   random::SystemRandom random_;
   executor::RealExecutor executor_{&clock_};
   store::MemoryStore store_{&executor_};

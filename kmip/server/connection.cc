@@ -1,6 +1,7 @@
 #include "kmip/server/connection.h"
 
 #include <sys/epoll.h>
+#include <sys/socket.h>
 
 #include <algorithm>
 #include <utility>
@@ -21,9 +22,8 @@ constexpr size_t kKeptBytes = 4 << 10;
 
 }  // namespace
 
-Connection::Connection(Context* context, std::unique_ptr<net::TlsStream> stream,
-                       std::function<void(Connection*)> ended)
-    : context_(context), stream_(std::move(stream)), ended_(std::move(ended)) {}
+Connection::Connection(Context* context, Host* host, std::unique_ptr<net::TlsStream> stream)
+    : context_(context), host_(host), stream_(std::move(stream)) {}
 
 Connection::~Connection() { KS_CHECK(state_ == State::kClosed); }
 
@@ -40,7 +40,23 @@ void Connection::Close() {
   state_ = State::kClosed;
   CancelTimer();
   context_->loop->Unwatch(watch_, stream_->fd());
-  ended_(this);
+  host_->Ended(this);
+}
+
+absl::optional<uint64_t> Connection::idle_since() const {
+  if (state_ != State::kReading || !in_.empty() || stream_->HasBegun()) return absl::nullopt;
+  return idle_since_;
+}
+
+bool Connection::HasUnread() const {
+  uint8_t byte = 0;
+  return recv(stream_->fd(), &byte, sizeof(byte), MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
+void Connection::BecomeIdle() {
+  state_ = State::kReading;
+  idle_since_ = ++context_->times_idle;
+  Wait(EPOLLIN);
 }
 
 void Connection::Refuse(const absl::Status& why) {
@@ -105,8 +121,8 @@ void Connection::ContinueHandshake() {
   CancelTimer();
   if (!stream_->peer().has_value()) return Close();
   owner_ = net::HolderOf(*stream_->peer());
-  state_ = State::kReading;
-  Wait(EPOLLIN);
+  if (!host_->Admit(this)) return Close();
+  BecomeIdle();
   ContinueReading();
 }
 
@@ -212,8 +228,7 @@ void Connection::ContinueWriting() {
   } else {
     out_.Clear();
   }
-  state_ = State::kReading;
-  Wait(EPOLLIN);
+  BecomeIdle();
   // A further request may be here already.
   if (!in_.empty() || stream_->HasPending()) ContinueReading();
 }

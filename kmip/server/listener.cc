@@ -2,6 +2,7 @@
 
 #include <sys/epoll.h>
 
+#include <cstdint>
 #include <utility>
 
 #include "absl/container/flat_hash_map.h"
@@ -16,11 +17,19 @@ namespace {
 // How long no connection is taken after the process ran out of descriptors.
 constexpr absl::Duration kPause = absl::Milliseconds(100);
 constexpr int kAcceptAtOnce = 64;
+// How often it is told that all connections are taken.
+constexpr absl::Duration kTellFull = absl::Minutes(1);
+
+// How many may shake hands when all connections are taken: who has not shown a certificate yet
+// takes nobody's place.
+size_t Spare(size_t most) { return most / 8 + 1; }
 
 }  // namespace
 
 // Lives on the loop.
-class Listener::Core : public net::Loop::Handler, public std::enable_shared_from_this<Core> {
+class Listener::Core : public net::Loop::Handler,
+                       public Connection::Host,
+                       public std::enable_shared_from_this<Core> {
  public:
   Core(Connection::Context context, net::SslCtxPtr tls, clock::Clock* clock)
       : context_(std::move(context)), tls_(std::move(tls)), clock_(clock) {}
@@ -66,21 +75,65 @@ class Listener::Core : public net::Loop::Handler, public std::enable_shared_from
 
   void Take(files::Descriptor socket) {
     FaultInjector* const faults = context_.options.faults;
-    if (connections_.size() >= context_.options.max_connections ||
-        (faults != nullptr && faults->RefusesConnection())) {
+    if (faults != nullptr && faults->RefusesConnection()) {
       ++context_.counters.refused;
       return;
+    }
+    const size_t most = context_.options.max_connections;
+    if (connections_.size() >= most + Spare(most) ||
+        (connections_.size() >= most && LongestIdle() == nullptr)) {
+      ++context_.counters.refused;
+      return TellFull();
     }
     auto stream = net::TlsStream::Server(tls_.get(), std::move(socket), clock_->Now());
     if (!stream.ok()) return;
     ++context_.counters.accepted;
-    auto connection =
-        std::make_shared<Connection>(&context_, *std::move(stream), [this](Connection* ended) {
-          const auto found = connections_.find(ended);
-          if (found != connections_.end()) connections_.erase(found);
-        });
+    auto connection = std::make_shared<Connection>(&context_, this, *std::move(stream));
     connections_[connection.get()] = connection;
     connection->Start();
+  }
+
+  bool Admit(Connection*) override {
+    if (connections_.size() <= context_.options.max_connections) return true;
+    TellFull();
+    Connection* const idle = LongestIdle();
+    if (idle == nullptr) {
+      ++context_.counters.refused;
+      return false;
+    }
+    ++context_.counters.displaced;
+    idle->Close();
+    return true;
+  }
+
+  void Ended(Connection* connection) override {
+    const auto found = connections_.find(connection);
+    if (found != connections_.end()) connections_.erase(found);
+  }
+
+  // Null: all have a request under way, or their handshake. A request that has come already counts,
+  // though the loop did not get to it yet.
+  Connection* LongestIdle() const {
+    Connection* longest = nullptr;
+    uint64_t since = UINT64_MAX;
+    for (const auto& [connection, owned] : connections_) {
+      const absl::optional<uint64_t> idle = connection->idle_since();
+      if (!idle.has_value() || *idle >= since || connection->HasUnread()) continue;
+      longest = connection;
+      since = *idle;
+    }
+    return longest;
+  }
+
+  // A client came when all connections were taken.
+  void TellFull() {
+    ++full_;
+    const absl::Time now = context_.wall->Now();
+    if (now < tell_full_) return;
+    context_.logger->Warning("kmip.connections_full",
+                             {{"count", full_}, {"limit", context_.options.max_connections}});
+    full_ = 0;
+    tell_full_ = now + kTellFull;
   }
 
   void Pause() {
@@ -100,6 +153,8 @@ class Listener::Core : public net::Loop::Handler, public std::enable_shared_from
   files::Descriptor socket_;
   net::Loop::WatchId watch_ = 0;
   absl::flat_hash_map<Connection*, std::shared_ptr<Connection>> connections_;
+  uint64_t full_ = 0;  // clients that came when all were taken, since that was last told
+  absl::Time tell_full_ = absl::InfinitePast();
 };
 
 absl::StatusOr<std::unique_ptr<Listener>> Listener::Create(Options options,
@@ -111,7 +166,7 @@ absl::StatusOr<std::unique_ptr<Listener>> Listener::Create(Options options,
   KS_ASSIGN_OR_RETURN(files::Descriptor socket, net::ListenOn(options.ip, options.port));
   const int port = net::PortOf(socket);
   options.port = port;
-  Connection::Context context{std::move(options), engine, loop, wall, logger, Counters()};
+  Connection::Context context{std::move(options), engine, loop, wall, logger, Counters(), 0};
   auto core = std::make_shared<Core>(std::move(context), std::move(tls), clock);
   std::unique_ptr<Listener> listener(new Listener(core, loop, port));
   loop->RunAndWait([&] { core->Listen(std::move(socket)); });

@@ -25,7 +25,8 @@ class Listener {
   struct Options {
     std::string ip;
     int port = net::kKmipPort;  // 0: any free one
-    // Connections beyond these are closed at once.
+    // Who comes when there are so many takes the place of the one that has been idle longest. While
+    // all have a request under way, connections beyond these are closed at once.
     size_t max_connections = 2048;
     // Of wall time. A connection may be idle for ever, but what it has begun it must end.
     absl::Duration handshake_timeout = absl::Seconds(10);
@@ -37,7 +38,8 @@ class Listener {
   struct Counters {
     size_t open = 0;
     uint64_t accepted = 0;
-    uint64_t refused = 0;  // too many, handshake failed, or out of time
+    uint64_t refused = 0;    // too many, handshake failed, or out of time
+    uint64_t displaced = 0;  // idle, closed to make room
     uint64_t requests = 0;
   };
 
