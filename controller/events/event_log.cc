@@ -161,6 +161,14 @@ EventLog::WatchId EventLog::Watch(const v1::WatchEventsRequest& request, Sink si
   watcher->sink = std::move(sink);
   const int64_t first = kept_.empty() ? next_revision_ : kept_.front().revision();
   const int64_t after = request.after_revision();
+  if (after < -1 || after > LastRevision()) {
+    watcher->sink(status::Error(v1::REASON_INVALID_ARGUMENT,
+                                absl::StrCat("after_revision: no event has revision ", after,
+                                             "; the newest is ", LastRevision()))
+                      .NextStep("Watch after a revision that an event has, from 0 (all kept "
+                                "events) or from -1 (only new ones)."));
+    return id;
+  }
   if (after < 0) {
     watcher->next = LastRevision() + 1;
   } else {

@@ -77,6 +77,38 @@ TEST_F(EventLogTest, NobodySeesAnEventBeforeItIsDurable) {
   EXPECT_THAT(heard, ElementsAre("1", "2"));
 }
 
+TEST_F(EventLogTest, AfterARevisionThatDoesNotExistYetIsRefused) {
+  AppendDurably(3);
+  for (const int64_t after : {int64_t{4}, int64_t{99'999'999}, int64_t{-2}, int64_t{-1'000}}) {
+    absl::Status refused;
+    int heard = 0;
+    log_->Watch(After(after), [&](absl::StatusOr<v1::Event> event) -> size_t {
+      refused = event.status();
+      ++heard;
+      return 0;
+    });
+    AppendDurably(1);
+    log_->Watch(After(after), [](const absl::StatusOr<v1::Event>&) -> size_t { return 0; });
+    EXPECT_EQ(heard, 1) << after;
+    EXPECT_THAT(refused, HasReason(v1::REASON_INVALID_ARGUMENT)) << after;
+    Load();
+  }
+  std::vector<std::string> heard;
+  log_->Watch(After(99), Hear(&heard));
+  EXPECT_THAT(heard, ElementsAre("REASON_INVALID_ARGUMENT"));
+  // The newest is one.
+  heard.clear();
+  log_->Watch(After(7), Hear(&heard));
+  AppendDurably(1);
+  EXPECT_THAT(heard, ElementsAre("8"));
+  absl::Status refused;
+  log_->Watch(After(9), [&refused](const absl::StatusOr<v1::Event>& event) -> size_t {
+    refused = event.status();
+    return 0;
+  });
+  EXPECT_TRUE(absl::StrContains(refused.message(), "the newest is 8")) << refused;
+}
+
 TEST_F(EventLogTest, SurviveARestartAndRevisionsGoOn) {
   Append("t", "vm/a");
   Append("u", "vm/b");

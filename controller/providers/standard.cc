@@ -64,6 +64,15 @@ absl::Status CheckUserName(const std::string& name) {
   return Invalid(absl::StrCat("user_name has more than ", kMaxUserName, " bytes"));
 }
 
+absl::Status CheckCredential(const StandardParts& parts) {
+  if (parts.config.user_name.empty() == (parts.config.password == nullptr)) {
+    return absl::OkStatus();
+  }
+  return status::Error(v1::REASON_INVALID_ARGUMENT, "user_name and password come together")
+      .NextStep(
+          "Give both, or neither (an update: name both in update_mask and leave them empty).");
+}
+
 absl::Status CheckClient(const StandardParts& parts) {
   const bool certificate = !parts.config.client_certificate.empty();
   const bool key = parts.config.client_private_key != nullptr;
@@ -71,7 +80,7 @@ absl::Status CheckClient(const StandardParts& parts) {
     return Invalid("client_certificate and client_private_key come together");
   }
   if (!certificate) return absl::OkStatus();
-  return kms::CheckPair(parts.config.client_certificate, *parts.config.client_private_key);
+  return CheckClientPair(parts.config.client_certificate, *parts.config.client_private_key);
 }
 
 // Takes what it needs from the request and overwrites its secrets.
@@ -95,6 +104,7 @@ absl::StatusOr<StandardParts> PartsOf(const std::string& name,
   parts.config.user_name = spec.user_name();
   parts.config.trusted_certificates = spec.trusted_certificates();
   parts.config.client_certificate = spec.client_certificate();
+  KS_RETURN_IF_ERROR(CheckCredential(parts));
   KS_RETURN_IF_ERROR(CheckClient(parts));
   return parts;
 }
@@ -142,7 +152,16 @@ absl::StatusOr<kms::SharedKey> TakeSecret(const std::string& field, size_t most,
 
 absl::Status CheckCertificates(const std::string& pem, absl::string_view name) {
   if (pem.size() > kMaxPem) return Invalid(absl::StrCat(name, " is larger than 64 KiB"));
-  return kmip::net::ReadFacts(pem).status();
+  if (kmip::net::ReadFacts(pem).ok()) return absl::OkStatus();
+  return status::Error(v1::REASON_INVALID_ARGUMENT, absl::StrCat(name, " is no certificate in PEM"))
+      .NextStep("Give the text that begins with -----BEGIN CERTIFICATE-----.");
+}
+
+absl::Status CheckClientPair(const std::string& certificate_pem, const crypto::SecretKey& key_pem) {
+  const absl::Status fits = kms::CheckPair(certificate_pem, key_pem);
+  if (status::ReasonOf(fits) != v1::REASON_CERT_UNTRUSTED) return fits;
+  return status::Error(v1::REASON_INVALID_ARGUMENT, fits.message())
+      .NextStep("Give a certificate in PEM and the private key that was made for it.");
 }
 
 // ---- What is kept ----
@@ -343,7 +362,7 @@ void Providers::State::UpdateStandard(const v1::UpdateKeyProviderRequest& reques
         return Invalid(absl::StrCat("update_mask: ", status::Quote(path), " cannot be changed"));
       }
     }
-    return absl::OkStatus();
+    return CheckCredential(*parts);
   };
   ChangeStandard(request.name(), request.etag(), std::move(edit), std::move(done));
 }

@@ -1,10 +1,12 @@
 #include "controller/tasks/tasks.h"
 
 #include <algorithm>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
 #include "common/status/status.h"
 #include "common/store/proto_store.h"
@@ -16,7 +18,19 @@ namespace {
 
 constexpr char kPrefix[] = "task/";
 
-std::string StoreKey(absl::string_view id) { return absl::StrCat(kPrefix, id); }
+// "task/0000000000000000017/ID": ordered as the tasks began.
+std::string StoreKey(int64_t sequence, absl::string_view id) {
+  return absl::StrFormat("%s%019d/%s", kPrefix, sequence, id);
+}
+
+// The sequence number in such a key.
+absl::StatusOr<int64_t> SequenceOf(absl::string_view key) {
+  int64_t sequence = 0;
+  const std::vector<absl::string_view> parts = absl::StrSplit(key, '/');
+  if (parts.size() == 3 && absl::SimpleAtoi(parts[1], &sequence) && sequence > 0) return sequence;
+  return status::Error(v1::REASON_STORE_CORRUPT,
+                       absl::StrCat("the entry ", status::Quote(key), " is no task's"));
+}
 
 absl::Status NoTask(absl::string_view id) {
   return status::Error(v1::REASON_NOT_FOUND, absl::StrCat("no task ", status::Quote(id)))
@@ -54,38 +68,41 @@ Tasks::~Tasks() {
 absl::StatusOr<std::unique_ptr<Tasks>> Tasks::Load(store::Store* store, executor::Strand* strand,
                                                    clock::Clock* clock, random::Random* random) {
   auto tasks = std::unique_ptr<Tasks>(new Tasks(store, strand, clock, random));
-  std::vector<v1::Task> loaded;
+  std::vector<std::pair<int64_t, v1::Task>> loaded;
   KS_RETURN_IF_ERROR(
       (store::ForEachProto<v1::Task>(store, kPrefix, [&](store::ProtoEntry<v1::Task> entry) {
-        loaded.push_back(std::move(entry.message));
+        KS_ASSIGN_OR_RETURN(const int64_t sequence, SequenceOf(entry.key));
+        loaded.emplace_back(sequence, std::move(entry.message));
         return absl::OkStatus();
       })));
-  for (v1::Task& task : loaded) {
+  for (auto& [sequence, task] : loaded) {
     if (task.state() == v1::Task::STATE_RUNNING) {
       SetEnd(&task,
              status::Error(v1::REASON_CONTROLLER_UNAVAILABLE,
                            "the controller ended while the task ran")
                  .NextStep("Look at the object, and begin the operation again."),
              clock->Now());
-      tasks->Save(task);
+      tasks->Save(sequence, task);
     }
-    tasks->Insert(std::move(task));
+    tasks->next_sequence_ = std::max(tasks->next_sequence_, sequence + 1);
+    tasks->Insert(sequence, std::move(task));
   }
   tasks->Forget();
   return tasks;
 }
 
-void Tasks::Save(const v1::Task& task) {
-  writes_.Put(StoreKey(task.id()), task.SerializeAsString());
+void Tasks::Save(int64_t sequence, const v1::Task& task) {
+  writes_.Put(StoreKey(sequence, task.id()), task.SerializeAsString());
 }
 
-void Tasks::Insert(v1::Task task) {
+void Tasks::Insert(int64_t sequence, v1::Task task) {
   const std::string id = task.id();
-  by_start_.emplace(timestamps::FromProto(task.start_time()), id);
+  by_start_.emplace(sequence, id);
   if (task.state() != v1::Task::STATE_RUNNING) {
     ended_.emplace(timestamps::FromProto(task.end_time()), id);
   }
   auto entry = std::make_shared<Entry>();
+  entry->sequence = sequence;
   entry->task = std::move(task);
   tasks_[id] = std::move(entry);
 }
@@ -109,17 +126,18 @@ void Tasks::Begin(const access::Caller& caller, absl::string_view operation,
   task.set_state(v1::Task::STATE_RUNNING);
   *task.mutable_start_time() = timestamps::ToProto(clock_->Now());
   task.set_user(caller.user);
+  const int64_t sequence = next_sequence_++;
   store::Transaction transaction;
-  transaction.Compare(StoreKey(task.id()), 0);
-  store::PutProto(&transaction, StoreKey(task.id()), task);
+  transaction.Compare(StoreKey(sequence, task.id()), 0);
+  store::PutProto(&transaction, StoreKey(sequence, task.id()), task);
   ++beginning_;
-  const auto committed = [this, alive = std::weak_ptr<bool>(alive_)](
+  const auto committed = [this, sequence, alive = std::weak_ptr<bool>(alive_)](
                              const v1::Task& task, status::Callback<v1::Task> done,
                              const absl::Status& status) {
     if (alive.expired()) return;
     --beginning_;
     if (!status.ok()) return done(status);
-    Insert(task);
+    Insert(sequence, task);
     done(task);
   };
   store_->Commit(std::move(transaction),
@@ -147,7 +165,7 @@ void Tasks::End(absl::string_view id, const absl::Status& status) {
   entry->ending = true;
   v1::Task task = entry->task;
   SetEnd(&task, status, clock_->Now());
-  Save(task);
+  Save(entry->sequence, task);
   writes_.WhenDurable([this, id = std::string(id), task = std::move(task)]() mutable {
     Ended(id, std::move(task));
   });
@@ -174,9 +192,9 @@ void Tasks::Tell(const std::shared_ptr<Entry>& entry, bool last) {
 
 void Tasks::Erase(const std::string& id) {
   const std::shared_ptr<Entry> entry = Find(id);
-  by_start_.erase({timestamps::FromProto(entry->task.start_time()), id});
+  by_start_.erase(entry->sequence);
   tasks_.erase(id);
-  writes_.Delete(StoreKey(id));
+  writes_.Delete(StoreKey(entry->sequence, id));
 }
 
 void Tasks::Forget() {
@@ -217,13 +235,12 @@ void Tasks::ListTasks(const access::Caller&, const v1::ListTasksRequest& request
   if (!request.page_token().empty()) {
     const absl::StatusOr<std::string> token = paging::ReadToken(request.page_token());
     if (!token.ok()) return done(token.status());
-    const std::vector<std::string> parts = absl::StrSplit(*token, absl::MaxSplits('|', 1));
-    int64_t nanos = 0;
-    if (parts.size() != 2 || !absl::SimpleAtoi(parts[0], &nanos)) {
+    int64_t before = 0;
+    if (!absl::SimpleAtoi(*token, &before)) {
       return done(status::Error(v1::REASON_PAGE_TOKEN_INVALID,
                                 "page_token is not one that this list gave"));
     }
-    at = by_start_.lower_bound({absl::FromUnixNanos(nanos), parts[1]});
+    at = by_start_.lower_bound(before);
   }
   v1::ListTasksResponse response;
   while (at != by_start_.begin() && response.tasks_size() < *size) {
@@ -231,8 +248,7 @@ void Tasks::ListTasks(const access::Caller&, const v1::ListTasksRequest& request
     *response.add_tasks() = tasks_.at(at->second)->task;
   }
   if (at != by_start_.begin() && at != by_start_.end()) {
-    response.set_next_page_token(
-        paging::MakeToken(absl::StrCat(absl::ToUnixNanos(at->first), "|", at->second)));
+    response.set_next_page_token(paging::MakeToken(absl::StrCat(at->first)));
   }
   done(std::move(response));
 }

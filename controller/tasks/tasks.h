@@ -1,6 +1,7 @@
 #ifndef KEYSPHERE_CONTROLLER_TASKS_TASKS_H_
 #define KEYSPHERE_CONTROLLER_TASKS_TASKS_H_
 
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
@@ -60,18 +61,19 @@ class Tasks {
 
  private:
   struct Entry {
+    int64_t sequence = 0;  // greater than those of all tasks that began before
     v1::Task task;
     bool ending = false;  // its end is being made durable
     bool cancel_requested = false;
     std::map<WatchId, Sink> watchers;
   };
-  using Order = std::pair<absl::Time, std::string>;  // start time, id
+  using Order = std::pair<absl::Time, std::string>;  // end time, id
 
   Tasks(store::Store* store, executor::Strand* strand, clock::Clock* clock, random::Random* random);
 
   std::shared_ptr<Entry> Find(absl::string_view id) const;
-  void Insert(v1::Task task);
-  void Save(const v1::Task& task);
+  void Insert(int64_t sequence, v1::Task task);
+  void Save(int64_t sequence, const v1::Task& task);
   static void Tell(const std::shared_ptr<Entry>& entry, bool last);
   void Ended(const std::string& id, v1::Task task);
   // Forgets ended tasks: those past their time, and the oldest of too many.
@@ -84,8 +86,9 @@ class Tasks {
   random::Random* const random_;
   changes::WriteBehind writes_;
   std::map<std::string, std::shared_ptr<Entry>, std::less<>> tasks_;
-  std::set<Order> by_start_;
-  std::set<Order> ended_;  // by end time
+  int64_t next_sequence_ = 1;
+  std::map<int64_t, std::string> by_start_;  // ids, by their tasks' sequence
+  std::set<Order> ended_;
   size_t beginning_ = 0;
   clock::Clock::TimerId timer_ = clock::Clock::kNoTimer;
   std::map<WatchId, std::string> watched_;

@@ -163,6 +163,28 @@ TEST_F(TasksTest, ListsTheNewestFirstInPages) {
               HasReason(v1::REASON_PAGE_TOKEN_INVALID));
 }
 
+TEST_F(TasksTest, WhatBeganAtOneInstantIsListedAsItBegan) {
+  std::vector<std::string> ids;
+  for (int i = 0; i < 12; ++i) ids.insert(ids.begin(), Begin()->id());
+  const auto listed = [this] {
+    std::vector<std::string> listed;
+    v1::ListTasksRequest request;
+    request.set_page_size(5);
+    do {
+      const auto page = Call(&domain_, tasks_.get(), &Tasks::ListTasks, User("olga"), request);
+      EXPECT_THAT(page, IsOk());
+      for (const v1::Task& task : page->tasks()) listed.push_back(task.id());
+      request.set_page_token(page->next_page_token());
+    } while (!request.page_token().empty());
+    return listed;
+  };
+  EXPECT_EQ(listed(), ids);
+  Load();
+  EXPECT_EQ(listed(), ids);
+  ids.insert(ids.begin(), Begin()->id());
+  EXPECT_EQ(listed(), ids);
+}
+
 TEST_F(TasksTest, ACancelledWatchHearsNoMore) {
   const std::string id = Begin()->id();
   int heard = 0;

@@ -98,7 +98,9 @@ void Vms::ExplainVm(const access::Caller&, const v1::ExplainVmRequest& request,
   const v1::Vm& vm = found->vm;
   if (vm.lock_state() == v1::LOCK_STATE_LOCKED) {
     *response.mutable_explanation() = vm.lock();
-    const providers::Provider* const provider = providers_->Find(vm.key_id().provider_id());
+    // Of damaged or missing files the host has told all: no key and no provider brings those back.
+    const std::string& name = vm.lock().key_id().provider_id();
+    const providers::Provider* const provider = providers_->Find(name);
     const absl::Status entitled = provider == nullptr
                                       ? absl::OkStatus()
                                       : remediation::Entitlement(found->host->Facts(), *provider);
@@ -106,11 +108,12 @@ void Vms::ExplainVm(const access::Caller&, const v1::ExplainVmRequest& request,
       response.mutable_explanation()->add_others(response.explanation().reason());
       response.mutable_explanation()->set_reason(status::ReasonOf(entitled));
     }
-    if (provider == nullptr) {
-      response.mutable_explanation()->set_next_step(
-          absl::StrCat("Import the backup of provider ", status::Quote(vm.key_id().provider_id()),
-                       " into this vCenter, then re-enable encryption mode on host ",
-                       status::Quote(found->host->name()), " or unlock the VM."));
+    if (provider == nullptr && !name.empty()) {
+      response.mutable_explanation()->set_next_step(absl::StrCat(
+          "Import the backup of provider ", status::Quote(name),
+          " into this vCenter (a standard provider: create it again), then re-enable encryption "
+          "mode on host ",
+          status::Quote(found->host->name()), " or unlock the VM."));
     }
   } else if (const auto missing = ExplainDisks(*found->host, vm); missing.has_value()) {
     *response.mutable_explanation() = *missing;

@@ -231,6 +231,13 @@ TEST_F(FilesTest, S137_AChangedBitOfHomeIsNoticed) {
   cluster.Advance(absl::Minutes(2));
   EXPECT_EQ(a.Explain("web").reason(), v1::REASON_CIPHERTEXT_CORRUPT);
   EXPECT_THAT(a.PowerOn("web"), HasReason(v1::REASON_CIPHERTEXT_CORRUPT));
+  // What helps is told, and that is no provider: also when that is gone, or has gone.
+  const std::string helps = a.Explain("web").next_step();
+  EXPECT_FALSE(helps.empty());
+  EXPECT_FALSE(absl::StrContains(helps, "provider")) << helps;
+  ASSERT_THAT(a.DeleteProvider("nkp"), IsOk());
+  EXPECT_EQ(a.Explain("web").next_step(), helps);
+  EXPECT_EQ(a.Explain("web").reason(), v1::REASON_CIPHERTEXT_CORRUPT);
 }
 
 }  // namespace

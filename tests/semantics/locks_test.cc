@@ -500,5 +500,15 @@ TEST_F(LocksTest, S33_APassThatChangesNothingSaysSo) {
   EXPECT_EQ(outcome(), Result::OUTCOME_UNCHANGED);
 }
 
+TEST_F(LocksTest, WhereTheProviderIsGoneItsReturnIsTheNextStep) {
+  UseNkp();
+  MakeVm("web", /*running=*/false);
+  ASSERT_THAT(a.DeleteProvider("nkp"), IsOk());
+  Tick();
+  const std::string helps = a.Explain("web").next_step();
+  EXPECT_THAT(helps, HasSubstr("Import the backup of provider \"nkp\""));
+  EXPECT_THAT(helps, HasSubstr("(a standard provider: create it again)"));
+}
+
 }  // namespace
 }  // namespace keysphere::tests

@@ -115,6 +115,8 @@ TEST_F(StandardProvidersTest, AnUpdateChangesWhatItsMaskNames) {
   EXPECT_EQ(updated->standard_info().servers_size(), 1);
   EXPECT_EQ(updated->standard_info().user_name(), "");
   request.mutable_update_mask()->add_paths("standard.user_name");
+  request.mutable_update_mask()->add_paths("standard.password");
+  request.mutable_standard()->set_password("secret");
   updated = Update(request);
   ASSERT_THAT(updated, IsOk());
   EXPECT_EQ(updated->standard_info().user_name(), "somebody");
@@ -123,6 +125,59 @@ TEST_F(StandardProvidersTest, AnUpdateChangesWhatItsMaskNames) {
   ASSERT_THAT(a.CreateNkp("nkp"), IsOk());
   request.set_name("nkp");
   EXPECT_THAT(Update(request), HasReason(v1::REASON_UNSUPPORTED));
+}
+
+TEST_F(StandardProvidersTest, AUserAndItsPasswordComeAndGoTogether) {
+  UseSkp();
+  const auto update = [this](const std::string& user, const std::string& password,
+                             const std::vector<std::string>& mask) {
+    v1::UpdateKeyProviderRequest request;
+    request.set_name("skp");
+    request.mutable_standard()->set_user_name(user);
+    request.mutable_standard()->set_password(password);
+    for (const std::string& path : mask) request.mutable_update_mask()->add_paths(path);
+    return Update(request).status();
+  };
+  const std::vector<std::string> user = {"standard.user_name"};
+  const std::vector<std::string> password = {"standard.password"};
+  const std::vector<std::string> both = {"standard.user_name", "standard.password"};
+  for (const absl::Status& refused : {update("u", "", user), update("", "p", password)}) {
+    EXPECT_THAT(refused, HasReason(v1::REASON_INVALID_ARGUMENT));
+    EXPECT_FALSE(status::DetailOf(refused).next_step().empty());
+  }
+  v1::CreateKeyProviderRequest create = Request("another");
+  create.mutable_standard()->set_user_name("u");
+  EXPECT_THAT(Create(create), HasReason(v1::REASON_INVALID_ARGUMENT));
+
+  ASSERT_THAT(update("u", "p", both), IsOk());
+  EXPECT_THAT(a.store().GetSecret("provider-password/skp"), IsOk());
+  ASSERT_THAT(update("v", "", user), IsOk());  // the password stays
+  EXPECT_THAT(update("", "", user), HasReason(v1::REASON_INVALID_ARGUMENT));
+  ASSERT_THAT(update("", "", both), IsOk());
+  EXPECT_EQ(a.Provider("skp")->standard_info().user_name(), "");
+  EXPECT_THAT(a.store().GetSecret("provider-password/skp"), HasReason(v1::REASON_NOT_FOUND));
+}
+
+TEST_F(StandardProvidersTest, WhatIsNoCertificateOrNoPairIsAMistakeOfTheCaller) {
+  UseSkp();
+  const auto made = controller::kms::MakeRequest("vcenter-a");
+  ASSERT_THAT(made, IsOk());
+  const auto key = made->key_pem.bytes(crypto::SecretKeyAccess::Token());
+  v1::CreateKeyProviderRequest create = Request("another");
+  create.mutable_standard()->set_trusted_certificates("root:x:0:0:root:/root:/bin/bash");
+  absl::Status refused = Create(create).status();
+  EXPECT_THAT(refused, HasReason(v1::REASON_INVALID_ARGUMENT));
+  EXPECT_THAT(std::string(refused.message()), HasSubstr("trusted_certificates"));
+  EXPECT_FALSE(status::DetailOf(refused).next_step().empty());
+  create.mutable_standard()->clear_trusted_certificates();
+  create.mutable_standard()->set_client_certificate("nonsense");
+  create.mutable_standard()->set_client_private_key(key.data(), key.size());
+  EXPECT_THAT(Create(create), HasReason(v1::REASON_INVALID_ARGUMENT));
+  v1::UpdateKeyProviderRequest update;
+  update.set_name("skp");
+  update.mutable_standard()->set_trusted_certificates("nonsense");
+  update.mutable_update_mask()->add_paths("standard.trusted_certificates");
+  EXPECT_THAT(Update(update), HasReason(v1::REASON_INVALID_ARGUMENT));
 }
 
 TEST_F(StandardProvidersTest, WithFewerServersTheVmsStay) {
@@ -145,7 +200,7 @@ TEST_F(StandardProvidersTest, ACertificateForTheLastRequestOrWithItsOwnKey) {
   request.set_name("skp");
   request.set_certificate("nonsense");
   EXPECT_THAT(a.Call(&VCenter::providers, &Providers::SetKmsClientCertificate, request),
-              HasReason(v1::REASON_CERT_UNTRUSTED));
+              HasReason(v1::REASON_INVALID_ARGUMENT));
   const auto csr = Csr();
   ASSERT_THAT(csr, IsOk());
   EXPECT_THAT(*csr, HasSubstr("BEGIN CERTIFICATE REQUEST"));
