@@ -1,5 +1,8 @@
 #include "kmip/messages/message.h"
 
+#include <algorithm>
+
+#include "absl/container/inlined_vector.h"
 #include "absl/strings/str_cat.h"
 #include "kmip/messages/fields.h"
 
@@ -90,6 +93,24 @@ absl::Status ReadResponseItem(const Item& item, ResponseItem* out) {
   return fields.status();
 }
 
+// Of several items: each has an ID of its own.
+absl::Status CheckIds(const Request& request) {
+  absl::InlinedVector<absl::string_view, 16> ids;
+  for (const RequestItem& one : request.items) {
+    if (!one.id.has_value()) {
+      return Refusal(ResultReason::kInvalidMessage,
+                     "several batch items, and one has no Unique Batch Item ID");
+    }
+    ids.emplace_back(reinterpret_cast<const char*>(one.id->data()), one.id->size());
+  }
+  std::sort(ids.begin(), ids.end());
+  if (std::adjacent_find(ids.begin(), ids.end()) != ids.end()) {
+    return Refusal(ResultReason::kInvalidMessage,
+                   "two batch items have the same Unique Batch Item ID");
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 void WriteVersion(const ProtocolVersion& version, ttlv::Writer* writer) {
@@ -149,12 +170,7 @@ absl::StatusOr<Request> ReadRequest(const Item& message) {
                    absl::StrCat(request.items.size(), " batch items, the header says ",
                                 request.header.batch_count));
   }
-  for (const RequestItem& one : request.items) {
-    if (!one.id.has_value() && request.items.size() > 1) {
-      return Refusal(ResultReason::kInvalidMessage,
-                     "several batch items, and one has no Unique Batch Item ID");
-    }
-  }
+  if (request.items.size() > 1) KS_RETURN_IF_ERROR(CheckIds(request));
   return request;
 }
 

@@ -31,7 +31,12 @@ absl::StatusOr<Users> Users::Parse(absl::string_view text) {
     }
     KS_ASSIGN_OR_RETURN(crypto::SecretKey password,
                         crypto::SecretKey::CopyOf(Bytes(line.substr(space + 1))));
-    users.passwords_[std::string(line.substr(0, space))] = std::move(password);
+    const std::string name(line.substr(0, space));
+    if (!users.passwords_.emplace(name, std::move(password)).second) {
+      return status::Error(v1::REASON_INVALID_ARGUMENT,
+                           absl::StrCat("line ", number, " of the users has the user ",
+                                        status::Quote(name), " for the second time"));
+    }
   }
   return users;
 }

@@ -28,7 +28,7 @@ namespace keysphere::kmip::server {
 // User names with their passwords. Whoever gives a credential works in the partition of that user.
 class Users {
  public:
-  // Lines "NAME PASSWORD"; '#' begins a comment. INVALID_ARGUMENT names the line.
+  // Lines "NAME PASSWORD", each name once; '#' begins a comment. INVALID_ARGUMENT names the line.
   static absl::StatusOr<Users> Parse(absl::string_view text);
   Users() = default;
   Users(Users&&) = default;

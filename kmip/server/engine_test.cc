@@ -173,6 +173,15 @@ TEST_F(EngineTest, CredentialsNameThePartition) {
   EXPECT_THAT(Users::Parse("alice"), status::HasReason(v1::REASON_INVALID_ARGUMENT));
 }
 
+// Which of two passwords counts is nothing to guess.
+TEST_F(EngineTest, AUserStandsInTheFileOnce) {
+  const auto users = Users::Parse("alice one\n# alice again\nbob x\nalice two\n");
+  EXPECT_THAT(users, status::HasReason(v1::REASON_INVALID_ARGUMENT));
+  EXPECT_THAT(std::string(users.status().message()), ::testing::HasSubstr("line 4"));
+  EXPECT_THAT(std::string(users.status().message()), ::testing::HasSubstr("alice"));
+  EXPECT_THAT(std::string(users.status().message()), ::testing::Not(::testing::HasSubstr("two")));
+}
+
 TEST_F(EngineTest, RegisterBringsAKeyIn) {
   const auto key = crypto::SecretKey::Random(32).value();
   const auto payload = [&](messages::ObjectType type, messages::KeyFormat format, int32_t bits) {
@@ -344,6 +353,42 @@ TEST_F(EngineTest, Versions) {
     EXPECT_EQ(refused.reason, ResultReason::kInvalidMessage);
     EXPECT_THAT(refused.message, ::testing::HasSubstr("this server has 1.2, 1.1, 1.0"));
   }
+}
+
+TEST_F(EngineTest, LocateRefusesValuesOfAnotherType) {
+  Create(Name("key"));
+  const auto reason = [&](Write attribute) {
+    return Ask(Operation::kLocate, std::move(attribute)).reason;
+  };
+  EXPECT_EQ(reason(Text("State", "Active")), ResultReason::kInvalidField);
+  EXPECT_EQ(reason(Number("State", 1)), ResultReason::kInvalidField);
+  EXPECT_EQ(reason(Text("Name", "key")), ResultReason::kInvalidField);
+  EXPECT_EQ(reason(Enumerated("Cryptographic Length", 256)), ResultReason::kInvalidField);
+  EXPECT_EQ(reason(Number("Initial Date", 1)), ResultReason::kInvalidField);
+  // Among others that fit, too, and whatever is asked besides
+  EXPECT_EQ(reason(Both(Name("key"), Text("State", "Active"))), ResultReason::kInvalidField);
+  EXPECT_EQ(reason([](ttlv::Writer* writer) {
+              writer->Integer(Tag::kStorageStatusMask, 2);
+              Text("State", "Active")(writer);
+            }),
+            ResultReason::kInvalidField);
+  // What nobody has is only not found.
+  EXPECT_THAT(Locate(Text("x-none", "1")), IsEmpty());
+  EXPECT_THAT(Locate(Text("No Such Attribute", "1")), IsEmpty());
+  EXPECT_THAT(Locate(Enumerated("State", 1)), SizeIs(1));
+}
+
+TEST_F(EngineTest, TwoItemsOfABatchDoNotShareAnId) {
+  ttlv::Buffer request = Request({{Operation::kCreate, Aes256()}, {Operation::kCreate, Aes256()}});
+  // The IDs are byte strings of 1 byte: 1 and 2.
+  const std::string bytes(request.data(), request.data() + request.size());
+  const size_t second = bytes.find(std::string("\x42\x00\x93\x08\0\0\0\x01\x02", 9));
+  ASSERT_NE(second, std::string::npos);
+  request.mutable_data()[second + 8] = 1;
+  const auto outcomes = Read(Exchange(std::move(request)));
+  ASSERT_THAT(outcomes, SizeIs(1));
+  EXPECT_EQ(outcomes[0].reason, ResultReason::kInvalidMessage);
+  EXPECT_THAT(Locate(nullptr), IsEmpty());
 }
 
 // Of a whole answer.

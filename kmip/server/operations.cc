@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/status/status.h"
 #include "kmip/messages/fields.h"
+#include "kmip/server/attribute_rules.h"
 #include "kmip/server/attributes.h"
 
 namespace keysphere::kmip::server {
@@ -194,9 +195,6 @@ absl::Status Operations::Locate(const Item& payload, Writer* writer) {
   }
   const int64_t most = request.maximum_items.value_or(INT32_MAX);
   if (most < 0) return Refusal(ResultReason::kInvalidField, "Maximum Items is negative");
-  // Nothing is ever archived.
-  constexpr int32_t kOnline = 1;
-  if ((request.storage_status.value_or(kOnline) & kOnline) == 0) return absl::OkStatus();
   // Destroyed objects show themselves only to those who ask for a state.
   bool asks_state = false;
   absl::optional<absl::string_view> name;
@@ -204,9 +202,15 @@ absl::Status Operations::Locate(const Item& payload, Writer* writer) {
     if (one.value.tag() != Tag::kAttributeValue) {
       return Refusal(ResultReason::kMissingData, "an attribute has no value");
     }
+    // An attribute that we do not know is one that no object has.
+    const absl::optional<AttributeRule> rule = FindRule(one.name);
+    if (rule.has_value()) KS_RETURN_IF_ERROR(CheckValue(*rule, one.value));
     asks_state = asks_state || one.name == "State" || one.name == "Destroy Date";
     if (one.name == "Name") name = EncodedText(one.value);
   }
+  // Nothing is ever archived.
+  constexpr int32_t kOnline = 1;
+  if ((request.storage_status.value_or(kOnline) & kOnline) == 0) return absl::OkStatus();
   std::vector<std::string> located;
   const auto consider = [&](absl::string_view uid, const StoredObject& object) {
     if (static_cast<int64_t>(located.size()) >= most) return false;

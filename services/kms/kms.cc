@@ -1,10 +1,12 @@
 #include "services/kms/kms.h"
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "common/identity/credentials.h"
 #include "common/status/status.h"
 
@@ -17,6 +19,14 @@ constexpr char kObjects[] = "o/";
 
 // The exit code of a node that a fault ends.
 [[noreturn]] void Die() { _exit(1); }
+
+// Warns if others than its owner may read a file of secrets.
+void CheckMode(const std::string& path, log::Logger* logger) {
+  struct stat info = {};
+  if (stat(path.c_str(), &info) != 0 || (info.st_mode & (S_IRGRP | S_IROTH)) == 0) return;
+  logger->Warning("kms.file_open_to_others",
+                  {{"path", path}, {"mode", absl::StrFormat("%04o", info.st_mode & 07777)}});
+}
 
 struct PemFiles {
   identity::SecretPem certificate;
@@ -44,19 +54,21 @@ absl::StatusOr<std::unique_ptr<Kms>> Kms::Create(Options given, clock::Clock* cl
   const Options& options = kms->options_;
   KS_ASSIGN_OR_RETURN(const PemFiles files,
                       PemFiles::Read(options.certificate_file, options.key_file, options.ca_file));
+  CheckMode(options.key_file, logger);
 
   KS_RETURN_IF_ERROR(kms->files_.MakeFolders(options.data_dir));
   store::SqliteStore::Options store_options;
   store_options.shared = true;
   store_options.clock = clock;
   store_options.wall = &kms->wall_;
-  KS_ASSIGN_OR_RETURN(
-      kms->store_, store::SqliteStore::Open(&kms->files_, absl::StrCat(options.data_dir, "/kms.db"),
-                                            store_options));
+  const std::string database = absl::StrCat(options.data_dir, "/kms.db");
+  KS_ASSIGN_OR_RETURN(kms->store_, store::SqliteStore::Open(&kms->files_, database, store_options));
+  CheckMode(absl::StrCat(database, ".key"), logger);
   kmip::server::Engine::Options engine_options;
   engine_options.logger = logger;
   if (!options.users_file.empty()) {
     KS_ASSIGN_OR_RETURN(const identity::SecretPem users, identity::ReadPemFile(options.users_file));
+    CheckMode(options.users_file, logger);
     KS_ASSIGN_OR_RETURN(engine_options.users, kmip::server::Users::Parse(users.view()));
   }
   if (options.simulation) {
