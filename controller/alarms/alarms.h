@@ -22,6 +22,7 @@
 namespace keysphere::controller::alarms {
 
 inline constexpr char kVmLocked[] = "Virtual Machine Locked Alarm";
+inline constexpr char kVmFilesUnusable[] = "Virtual Machine Files Unusable Alarm";
 inline constexpr char kHostRequiresEncryption[] = "Host Requires Encryption Mode Enabled Alarm";
 inline constexpr char kNotBackedUp[] = "Key Provider Not Backed Up Alarm";
 inline constexpr char kKmsUnreachable[] = "Key Management Server Health Status Alarm";

@@ -15,10 +15,15 @@ const char* LockEvent(v1::LockCause cause) {
       return events::kVmLockedKeyMissingOnKms;
     case v1::LOCK_CAUSE_KMS_CLUSTER_ERROR:
       return events::kVmLockedKmsClusterError;
-    default:
+    case v1::LOCK_CAUSE_KEY_MISSING_ON_HOST:
       return events::kVmLockedKeyMissingOnHost;
+    default:  // no key is missing: its files cannot be used (S89)
+      return events::kVmConfigMissing;
   }
 }
+
+// Those of a VM that hold until the host says otherwise.
+constexpr const char* kVmAlarms[] = {kVmLocked, kVmFilesUnusable};
 
 bool HasMode(v1::CryptoState state) {
   return state == v1::CRYPTO_STATE_SAFE || state == v1::CRYPTO_STATE_PENDING_INCAPABLE;
@@ -114,26 +119,34 @@ void HostWatcher::TellLock(const std::string& host, const v1::Vm& vm) {
   const std::string object = VmObject(vm);
   const bool told = alarms_->ShowsOn(host, kVmLocked, object);
   if (vm.lock_state() == v1::LOCK_STATE_LOCKED) {
-    if (told) return;
+    const bool files = vm.lock().cause() == v1::LOCK_CAUSE_UNSPECIFIED;
+    if (told || (files && alarms_->ShowsOn(host, kVmFilesUnusable, object))) return;
+    if (!files) alarms_->ClearOn(host, kVmFilesUnusable, object);
     v1::Event event;
     event.set_type(LockEvent(vm.lock().cause()));
     event.set_object(object);
     event.set_message(
-        absl::StrCat("Virtual machine ", vm.name(), " is locked: ", vm.lock().summary()));
+        absl::StrCat("Virtual machine ", vm.name(),
+                     files ? " cannot be used: " : " is locked: ", vm.lock().summary()));
     auto& arguments = *event.mutable_arguments();
     arguments["host"] = host;
     arguments["key_id"] = vm.lock().key_id().key_id();
     arguments["provider"] = vm.lock().key_id().provider_id();
     arguments["reason"] = v1::Reason_Name(vm.lock().reason());
     const int64_t revision = events_->Append(std::move(event));
-    alarms_->RaiseOn(host, kVmLocked, object, v1::Alarm::SEVERITY_RED, vm.lock().summary(),
-                     revision);
+    alarms_->RaiseOn(host, files ? kVmFilesUnusable : kVmLocked, object, v1::Alarm::SEVERITY_RED,
+                     vm.lock().summary(), revision);
   }
-  if (vm.lock_state() == v1::LOCK_STATE_UNLOCKED && told) {
+  if (vm.lock_state() != v1::LOCK_STATE_UNLOCKED) return;
+  if (told) {
     Append(events::kVmUnlocked, object, absl::StrCat("Virtual machine ", vm.name(), " is unlocked"),
            host);
-    alarms_->ClearOn(host, kVmLocked, object);
   }
+  ClearVmAlarms(host, object);
+}
+
+void HostWatcher::ClearVmAlarms(const std::string& host, const std::string& object) {
+  for (const char* const alarm : kVmAlarms) alarms_->ClearOn(host, alarm, object);
 }
 
 void HostWatcher::OnVm(const std::string& host, const v1::Vm* before, const v1::Vm& now,
@@ -152,23 +165,30 @@ void HostWatcher::OnVmGone(const std::string& host, const v1::Vm& before, const 
   Append(events::kVmRemoved, VmObject(before),
          absl::StrCat("Virtual machine ", before.name(), " is no longer registered on ", host),
          host, user);
-  alarms_->ClearOn(host, kVmLocked, VmObject(before));
+  ClearVmAlarms(host, VmObject(before));
   Changed();
 }
 
 void HostWatcher::OnVmsTold(const std::string& host,
                             const std::map<std::string, host::v1::HostVm>& vms) {
   // VMs that went while this process was away left their alarms.
-  for (const std::string& object : alarms_->ObjectsOn(host, kVmLocked)) {
-    if (vms.count(object.substr(object.find('/') + 1)) == 0) {
-      alarms_->ClearOn(host, kVmLocked, object);
+  for (const char* const alarm : kVmAlarms) {
+    for (const std::string& object : alarms_->ObjectsOn(host, alarm)) {
+      if (vms.count(object.substr(object.find('/') + 1)) == 0) {
+        alarms_->ClearOn(host, alarm, object);
+      }
     }
   }
 }
 
 void HostWatcher::OnHostForgotten(const std::string& host) {
-  for (const std::string& object : alarms_->ObjectsOn(host, kVmLocked)) {
-    alarms_->ClearOn(host, kVmLocked, object);
+  for (const char* const alarm : {kHostRequiresEncryption, kKeyCollision}) {
+    alarms_->Clear(alarm, HostObject(host));
+  }
+  for (const char* const alarm : kVmAlarms) {
+    for (const std::string& object : alarms_->ObjectsOn(host, alarm)) {
+      alarms_->ClearOn(host, alarm, object);
+    }
   }
   Changed();
 }

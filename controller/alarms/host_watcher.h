@@ -57,6 +57,7 @@ class HostWatcher : public hosts::HostObserver {
   int64_t Append(absl::string_view type, absl::string_view object, absl::string_view message,
                  const std::string& host, const std::string& user = "");
   void TellLock(const std::string& host, const v1::Vm& vm);
+  void ClearVmAlarms(const std::string& host, const std::string& object);
   void Changed() const;
 
   events::EventLog* const events_;

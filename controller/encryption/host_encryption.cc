@@ -1,5 +1,6 @@
 #include "controller/encryption/host_encryption.h"
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -155,9 +156,17 @@ void HostEncryption::FirstHostKey(Session host, Candidates candidates, absl::Sta
   if (candidates.empty()) return done(error);
   const v1::CryptoKeyId first = candidates.front();
   candidates.erase(candidates.begin());
-  auto next = [this, host, candidates = std::move(candidates), error,
+  auto next = [this, host, first, candidates = std::move(candidates), error,
                done = std::move(done)](absl::StatusOr<KeyMaker::HostKey> key) mutable {
     if (key.ok()) return done(std::move(key));
+    if (status::ReasonOf(key.status()) == v1::REASON_KMS_UNREACHABLE) {
+      // A KMS that does not answer does not make a new key either.
+      candidates.erase(std::remove_if(candidates.begin(), candidates.end(),
+                                      [&first](const v1::CryptoKeyId& other) {
+                                        return other.provider_id() == first.provider_id();
+                                      }),
+                       candidates.end());
+    }
     FirstHostKey(host, std::move(candidates), error.ok() ? key.status() : error, std::move(done));
   };
   readiness_->EnsureKey(host, first.provider_id(),
@@ -248,24 +257,27 @@ void HostEncryption::RestoreHostKey(const std::string& name, absl::AnyInvocable<
                                             "this vCenter has no provider that could have it"));
     return done();
   }
-  FirstHostKey(host, std::move(candidates), absl::OkStatus(),
-               [this, host, done = std::move(done)](absl::StatusOr<KeyMaker::HostKey> key) mutable {
-                 if (!key.ok()) {
-                   TellHostKeyMissing(*host, key.status());
-                   return done();
-                 }
-                 readiness_->MakeSafe(host, *key,
-                                      [this, host, id = key->id,
-                                       done = std::move(done)](const absl::Status& safe) mutable {
-                                        if (safe.ok()) {
-                                          Audit(events_, access::Caller(), "RestoreHostKey",
-                                                HostObject(*host), id, {}, host->name());
-                                        } else {
-                                          TellHostKeyMissing(*host, safe);
-                                        }
-                                        done();
-                                      });
-               });
+  FirstHostKey(
+      host, std::move(candidates), absl::OkStatus(),
+      [this, host, done = std::move(done)](absl::StatusOr<KeyMaker::HostKey> key) mutable {
+        if (!key.ok()) {
+          TellHostKeyMissing(*host, key.status());
+          return done();
+        }
+        readiness_->MakeSafe(
+            host, *key,
+            [this, host, id = key->id, done = std::move(done)](const absl::Status& safe) mutable {
+              // It may have made itself one meanwhile (S150).
+              const bool has_it = host->status().host_key().key_id() == id.key_id();
+              if (safe.ok() && has_it) {
+                Audit(events_, access::Caller(), "RestoreHostKey", HostObject(*host), id, {},
+                      host->name());
+              } else if (!safe.ok()) {
+                TellHostKeyMissing(*host, safe);
+              }
+              done();
+            });
+      });
 }
 
 void HostEncryption::TellHostKeyMissing(const HostSession& host, const absl::Status& why) {

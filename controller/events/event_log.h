@@ -54,6 +54,7 @@ inline constexpr char kHostRemoved[] = "vim.event.HostRemovedEvent";
 inline constexpr char kVmPoweredOn[] = "vim.event.VmPoweredOnEvent";
 inline constexpr char kVmPoweredOff[] = "vim.event.VmPoweredOffEvent";
 inline constexpr char kVmRegistered[] = "vim.event.VmRegisteredEvent";
+inline constexpr char kVmConfigMissing[] = "vim.event.VmConfigMissingEvent";
 inline constexpr char kVmRemoved[] = "vim.event.VmRemovedEvent";
 
 // What happened, in order, durable. The last 100,000 are kept. Lives on the controller's strand.

@@ -302,9 +302,15 @@ void HostSession::TakeVm(const host::v1::HostVm& vm) {
   if (known && vm.generation() < it->second.generation()) return;
   if (!known && HoldBack(vm)) return;
   const v1::Vm before = known ? it->second.vm() : v1::Vm();
-  vms_[name] = vm;
-  CountVm(vm);
-  deps_.observer->OnVm(name_, known ? &before : nullptr, vm.vm(), vm.user());
+  host::v1::HostVm& taken = vms_[name] = vm;
+  if (vm.vm().lock_state() == v1::LOCK_STATE_UNSPECIFIED &&
+      before.lock_state() == v1::LOCK_STATE_LOCKED) {
+    // Its host booted: that alone ends no lock (S134).
+    taken.mutable_vm()->set_lock_state(v1::LOCK_STATE_LOCKED);
+    *taken.mutable_vm()->mutable_lock() = before.lock();
+  }
+  CountVm(taken);
+  deps_.observer->OnVm(name_, known ? &before : nullptr, taken.vm(), taken.user());
 }
 
 bool HostSession::HoldBack(const host::v1::HostVm& vm) {

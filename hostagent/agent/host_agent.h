@@ -138,7 +138,9 @@ class HostAgent {
                     absl::AnyInvocable<void(absl::Status)> done);
   absl::Status LoadKeys();
   void BootVms(absl::AnyInvocable<void(absl::Status)> done);
-  // The wait of a boot is over (S149), and no controller has brought a host key (S150).
+  // Begins the wait of a boot (S149), or begins it anew: no controller is here any more.
+  void WaitForKeys();
+  // It is over, and no controller has brought a host key (S150).
   void KeysDidNotCome();
   void EndKeyWait();
   // Tells when no VM waits for its keys any more.

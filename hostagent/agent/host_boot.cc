@@ -170,11 +170,7 @@ void HostAgent::BootVms(absl::AnyInvocable<void(absl::Status)> done) {
     phase_ = Phase::kOpen;
     was_waiting_ = vms_->waiting();
     awaits_host_key_ = AwaitsHostKey(host_.keys, host_.configuration().host_key());
-    if (was_waiting_ || awaits_host_key_) {
-      key_wait_timer_ = host_.options.clock->RunAfter(
-          host_.options.boot_key_wait,
-          host_.lifetime.Guard([this] { host_.strand.Post([this] { KeysDidNotCome(); }); }));
-    }
+    WaitForKeys();
     host_.log().Info("host.booted",
                      {{"host", host_.options.name},
                       {"boot_id", boot_id_},
@@ -186,8 +182,19 @@ void HostAgent::BootVms(absl::AnyInvocable<void(absl::Status)> done) {
   });
 }
 
+void HostAgent::WaitForKeys() {
+  host_.options.clock->Cancel(key_wait_timer_);
+  if (!was_waiting_ && !awaits_host_key_) return;
+  key_wait_timer_ = host_.options.clock->RunAfter(
+      host_.options.boot_key_wait,
+      host_.lifetime.Guard([this] { host_.strand.Post([this] { KeysDidNotCome(); }); }));
+}
+
 void HostAgent::KeysDidNotCome() {
   if (phase_ != Phase::kOpen) return;
+  // Its controller is here, and ends the first sync, however long a KMS lets it wait. When its
+  // watch ends the wait begins anew.
+  if (!host_.watchers.empty()) return;
   if (!std::exchange(awaits_host_key_, false)) return EndKeyWait();
   host_.config->Submit(
       [this](config::HostConfig* config) -> absl::StatusOr<bool> {

@@ -71,7 +71,7 @@ TEST_F(BootTest, S149_VmsWithoutTheirKeysWaitForTheFirstSync) {
   EXPECT_FALSE(host().Status().boot_complete());
   EXPECT_THAT(host().PowerOn("kept"), IsOk());
   EXPECT_THAT(host().PowerOn("web"), HasReason(v1::REASON_KEYS_PENDING));
-  EXPECT_EQ(host().Vm("web").lock_state(), v1::LOCK_STATE_UNLOCKED);
+  EXPECT_EQ(host().Vm("web").lock_state(), v1::LOCK_STATE_UNSPECIFIED);
   // A message that is not the end of the sync judges nobody.
   ASSERT_THAT(host().Add({}), IsOk());
   EXPECT_THAT(host().PowerOn("web"), HasReason(v1::REASON_KEYS_PENDING));
@@ -104,10 +104,33 @@ TEST_F(BootTest, S149_WithoutAControllerTheWaitEndsAfterAMinute) {
   executor_.AdvanceBy(absl::Seconds(59));
   EXPECT_THAT(host().PowerOn("web"), HasReason(v1::REASON_HOST_NOT_SAFE));
   EXPECT_FALSE(host().Status().boot_complete());
-  EXPECT_EQ(host().Vm("web").lock_state(), v1::LOCK_STATE_UNLOCKED);
+  EXPECT_EQ(host().Vm("web").lock_state(), v1::LOCK_STATE_UNSPECIFIED);
   executor_.AdvanceBy(absl::Seconds(1));
   EXPECT_EQ(host().Vm("web").lock_state(), v1::LOCK_STATE_LOCKED);
   EXPECT_TRUE(host().Status().boot_complete());
+}
+
+TEST_F(BootTest, S149_WhileItsControllerIsHereAHostWaitsForTheFirstSync) {
+  const TestProvider nkp = TestProvider::Make("nkp");
+  UseProvider(nkp);
+  ASSERT_THAT(host().CreateEncrypted("web", nkp), IsOk());
+  ASSERT_THAT(host().PowerOn("web"), IsOk());
+  ASSERT_THAT(host().Tick({}), IsOk());
+  host().Reboot();
+  host::v1::WatchHostRequest request;
+  request.set_epoch(host().epoch());
+  const HostAgent::WatchId watch = host().agent().WatchHost(
+      ControllerId("vcenter-a"), request,
+      {[](const host::v1::HostEvent&) { return true; }, [](const absl::Status&) {}});
+  executor_.AdvanceBy(absl::Minutes(5));
+  EXPECT_FALSE(host().Status().boot_complete());
+  // It goes: a minute without it.
+  host().agent().CancelWatch(watch);
+  executor_.AdvanceBy(absl::Seconds(59));
+  EXPECT_FALSE(host().Status().boot_complete());
+  executor_.AdvanceBy(absl::Seconds(1));
+  EXPECT_TRUE(host().Status().boot_complete());
+  EXPECT_EQ(host().Vm("web").lock_state(), v1::LOCK_STATE_LOCKED);
 }
 
 TEST_F(BootTest, S138_AChangedPcr7NeedsTheRecoveryKey) {

@@ -67,6 +67,7 @@ void HostAgent::Attach(const Caller& caller, const AttachRequest& request,
             host_.watchers.EndAll(
                 status::Error(v1::REASON_STALE_EPOCH, "the host was attached anew")
                     .Object("host", host_.options.name));
+            WaitForKeys();
           }
           AttachResponse response;
           response.set_epoch(static_cast<int64_t>(attachment.epoch()));
@@ -101,6 +102,7 @@ void HostAgent::Detach(const Caller& caller, const host::v1::DetachRequest& requ
                 }
                 host_.watchers.EndAll(status::Error(v1::REASON_STALE_EPOCH, "the host was detached")
                                           .Object("host", host_.options.name));
+                WaitForKeys();
                 answer(host::v1::DetachResponse());
               });
         });
@@ -230,7 +232,10 @@ HostAgent::WatchId HostAgent::WatchHost(const Caller& caller,
 }
 
 void HostAgent::CancelWatch(WatchId id) {
-  host_.strand.Post([this, id] { host_.watchers.Remove(id); });
+  host_.strand.Post([this, id] {
+    host_.watchers.Remove(id);
+    if (phase_ == Phase::kOpen && host_.watchers.empty()) WaitForKeys();
+  });
 }
 
 }  // namespace keysphere::hostagent::agent

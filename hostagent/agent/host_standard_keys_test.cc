@@ -52,7 +52,7 @@ TEST_F(StandardKeysTest, S54_S56_S155_AnEmptyCacheAfterARebootLocksTheVms) {
   EXPECT_EQ(host().Status().crypto_state(), v1::CRYPTO_STATE_INCAPABLE);
   EXPECT_EQ(host().Status().host_key().key_id(), host_key_);  // the key that it lost
   EXPECT_FALSE(host().Status().boot_complete());
-  EXPECT_EQ(host().Vm("web").lock_state(), v1::LOCK_STATE_UNLOCKED);
+  EXPECT_EQ(host().Vm("web").lock_state(), v1::LOCK_STATE_UNSPECIFIED);
   const auto pending = host().PowerOn("web");
   EXPECT_THAT(pending, HasReason(v1::REASON_HOST_NOT_SAFE));
   EXPECT_THAT(status::DetailOf(pending.status()).others(),

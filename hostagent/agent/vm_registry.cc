@@ -153,6 +153,7 @@ void VmRegistry::SetWaiting(VmRecord* vm, bool waiting) {
   if (vm->waiting == waiting) return;
   vm->waiting = waiting;
   waiting_ += waiting ? 1 : -1;
+  vm->view.set_lock_state(waiting ? v1::LOCK_STATE_UNSPECIFIED : v1::LOCK_STATE_UNLOCKED);
 }
 
 bool VmRegistry::WrongKeyStill(const VmRecord& vm) const {

@@ -1,4 +1,6 @@
 // H. Detail: audit and observability.
+#include <filesystem>
+
 #include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -11,6 +13,7 @@ namespace {
 using controller::alarms::Alarms;
 using controller::alarms::kHostRequiresEncryption;
 using controller::alarms::kNotBackedUp;
+using controller::alarms::kVmFilesUnusable;
 using controller::alarms::kVmLocked;
 namespace events = controller::events;
 
@@ -84,6 +87,40 @@ TEST_F(ObservabilityTest, S89_LocksAndUnlocksAreToldOnceWithTheirCause) {
   ASSERT_THAT(a.ConfigureCryptoKey("esx-1"), IsOk());
   EXPECT_THAT(a.Events(events::kVmUnlocked, "vm/web"), SizeIs(1));
   EXPECT_FALSE(a.Shows(kVmLocked, "vm/web"));
+}
+
+TEST_F(ObservabilityTest, S89_S134_AHostsRebootEndsNoLock) {
+  UseNkp();
+  MakeVm("web", /*running=*/false);
+  ASSERT_THAT(a.DeleteProvider("nkp"), IsOk());
+  Tick();
+  ASSERT_TRUE(a.Locked("web"));
+  for (int boot = 0; boot < 2; ++boot) {
+    ASSERT_THAT(esx1.Reboot(), IsOk());
+    cluster.Settle();
+    EXPECT_TRUE(a.Locked("web"));
+    EXPECT_TRUE(a.Shows(kVmLocked, "vm/web"));
+    cluster.Advance(absl::Minutes(2));
+  }
+  EXPECT_TRUE(a.Locked("web"));
+  EXPECT_THAT(a.Events(events::kVmUnlocked, "vm/web"), IsEmpty());
+  EXPECT_THAT(a.Events("com.vmware.vc.vm.Crypto.VMLocked", "vm/web"), SizeIs(1));
+}
+
+TEST_F(ObservabilityTest, S89_FilesThatCannotBeUsedAreNoMissingKey) {
+  ASSERT_THAT(a.CreateVm("esx-1", "plain"), IsOk());
+  const std::string folder = esx1.datastore() + "/plain";
+  std::filesystem::rename(folder, folder + ".away");
+  ASSERT_THAT(esx1.Reboot(), IsOk());
+  cluster.Advance(absl::Minutes(2));
+  EXPECT_THAT(a.Events("com.vmware.vc.vm.Crypto", "vm/plain"), IsEmpty());
+  EXPECT_FALSE(a.Shows(kVmLocked, "vm/plain"));
+  EXPECT_TRUE(a.Shows(kVmFilesUnusable, "vm/plain"));
+  EXPECT_THAT(a.Events(events::kVmConfigMissing, "vm/plain"), SizeIs(1));
+  std::filesystem::rename(folder + ".away", folder);
+  ASSERT_THAT(a.Reload("plain"), IsOk());
+  EXPECT_FALSE(a.Shows(kVmFilesUnusable, "vm/plain"));
+  EXPECT_THAT(a.Events("com.vmware.vc.vm.Crypto", "vm/plain"), IsEmpty());
 }
 
 TEST_F(ObservabilityTest, S89_EveryNativeCauseIsKeyMissingOnHost) {
@@ -269,6 +306,16 @@ TEST_F(ObservabilityTest, S89_TheAlarmsOfAHostThatIsRemovedEnd) {
   ASSERT_TRUE(a.Shows(kVmLocked, "vm/web"));
   ASSERT_THAT(a.RemoveHost("esx-1"), IsOk());
   EXPECT_FALSE(a.Shows(kVmLocked, "vm/web"));
+}
+
+TEST_F(ObservabilityTest, TheHostsOwnAlarmsEndWithItToo) {
+  UseNkp();
+  MakeVm("web", /*running=*/false);
+  MoveToB();
+  Tick();
+  ASSERT_TRUE(b.Shows(kHostRequiresEncryption, "host/esx-1"));
+  ASSERT_THAT(b.RemoveHost("esx-1"), IsOk());
+  EXPECT_THAT(b.Alarms("host/esx-1"), IsEmpty());
 }
 
 TEST_F(ObservabilityTest, S87_PowerEventsNameWhoAsked) {

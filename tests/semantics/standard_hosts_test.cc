@@ -307,6 +307,28 @@ TEST_F(StandardHostsTest, S149_AKmsFailureEndsTheWaitToo) {
   EXPECT_TRUE(a.Locked("vm"));
 }
 
+TEST_F(StandardHostsTest, S149_S150_S87_WithItsVCenterAHostWaitsForAKmsThatHangs) {
+  ASSERT_THAT(a.CreateUsableNkp("nkp"), IsOk());
+  UseSkp();
+  MakeVm("vm", /*running=*/false);
+  kms.SetMode(FakeKms::Node::Mode::kHang);
+  ASSERT_THAT(esx1.Reboot(), IsOk());
+  // When the KMS has used up its time the wait ends, and the vCenter, not the host by itself, gives
+  // the host a key of the provider that it has.
+  cluster.Advance(absl::Seconds(45));
+  EXPECT_TRUE(a.Locked("vm"));
+  ASSERT_TRUE(esx1.Safe());
+  EXPECT_EQ(a.Host("esx-1").host_key().provider_id(), "nkp");
+  cluster.Advance(absl::Minutes(2));
+  std::vector<std::string> restored;
+  for (const v1::Event& event : a.Events(controller::events::kCryptoOperation, "host/esx-1")) {
+    if (event.arguments().at("operation") == "RestoreHostKey") {
+      restored.push_back(event.arguments().at("key_id"));
+    }
+  }
+  EXPECT_THAT(restored, ElementsAre(HostKeyOf("esx-1")));
+}
+
 TEST_F(StandardHostsTest, S150_ASafeHostStaysSafeUntilItsRebootAndThenNeedsAnAdministrator) {
   UseSkp();
   ExpectSafeUntilReboot("skp");

@@ -30,6 +30,7 @@ std::string PowerText(const v1::Vm& vm) {
 }
 
 std::string LockText(const v1::Vm& vm) {
+  if (vm.lock_state() == v1::LOCK_STATE_UNSPECIFIED) return "not judged";
   return EnumWord(v1::LockState_Name(vm.lock_state()), "LOCK_STATE_");
 }
 
