@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/string_view.h"
 #include "common/crypto/kdf.h"
 #include "common/status/status.h"
 #include "kmip/net/certificate.h"
@@ -13,12 +14,17 @@ namespace {
 
 constexpr size_t kRememberedMakers = 10'000;
 
-// Certainly nothing was carried out: the request did not get so far.
-bool IsUnsent(const absl::Status& status) {
+bool Says(const absl::Status& status, const char* name, absl::string_view value) {
   const v1::ErrorDetail detail = status::DetailOf(status);
-  const auto sent = detail.metadata().find("sent");
-  return sent != detail.metadata().end() && sent->second == "false";
+  const auto found = detail.metadata().find(name);
+  return found != detail.metadata().end() && found->second == value;
 }
+
+// Certainly nothing was carried out: the request did not get so far.
+bool IsUnsent(const absl::Status& status) { return Says(status, "sent", "false"); }
+
+// The server says that it failed, not that it will not.
+bool HasFailed(const absl::Status& status) { return Says(status, "server_failed", "true"); }
 
 // The failure is this server's: another one may do it. Anything else is an answer of the KMS.
 bool IsNodeFailure(const absl::Status& status) {
@@ -35,6 +41,8 @@ bool IsNodeFailure(const absl::Status& status) {
       return true;
     case v1::REASON_NO_PERMISSION:
       return IsUnsent(status);  // of our certificate, not of what was asked
+    case v1::REASON_KMS_REFUSED:
+      return HasFailed(status);
     default:
       return false;
   }
@@ -282,15 +290,21 @@ void KmsCluster::PumpFetches() {
         prefer,
         [ids](KeyServer* server, absl::Duration timeout, status::Callback<KeyServer::Keys> answer) {
           // An answer for other keys than were asked is none.
-          server->GetKeys(ids, timeout,
-                          [wanted = ids.size(), answer = std::move(answer)](
-                              absl::StatusOr<KeyServer::Keys> keys) mutable {
-                            if (keys.ok() && keys->size() != wanted) {
-                              return answer(status::Error(v1::REASON_KMS_BAD_RESPONSE,
-                                                          "the answer has other keys"));
-                            }
-                            answer(std::move(keys));
-                          });
+          server->GetKeys(
+              ids, timeout,
+              [wanted = ids.size(),
+               answer = std::move(answer)](absl::StatusOr<KeyServer::Keys> keys) mutable {
+                if (keys.ok() && keys->size() != wanted) {
+                  return answer(
+                      status::Error(v1::REASON_KMS_BAD_RESPONSE, "the answer has other keys"));
+                }
+                const bool failed =
+                    keys.ok() && std::all_of(keys->begin(), keys->end(), [](const auto& key) {
+                      return HasFailed(key.status());
+                    });
+                if (failed) return answer(keys->front().status());
+                answer(std::move(keys));
+              });
         },
         nullptr,
         [this, ids](absl::StatusOr<KeyServer::Keys> keys, size_t) {

@@ -171,6 +171,26 @@ TEST_F(KmsClusterTest, S94_ARefusalOfOurCertificateIsTheServersFailure) {
   EXPECT_TRUE(cluster_->reachable());
 }
 
+TEST_F(KmsClusterTest, S60_AServerThatFailsIsPassedOverAndOneThatRefusesIsNot) {
+  const auto fail = [](const char* failed) {
+    return status::Error(v1::REASON_KMS_REFUSED, "the key server refuses")
+        .With("server_failed", failed);
+  };
+  for (int i = 0; i < 3; ++i) {
+    for (size_t failing = 0; failing < nodes_.made.size(); ++failing) {
+      nodes_.made[failing]->FailNext(fail("true"));
+      EXPECT_THAT(Create(), IsOk());
+      EXPECT_THAT(Create(), IsOk());
+      EXPECT_THAT(Create(), IsOk());
+    }
+  }
+  EXPECT_EQ(cluster_->unanswered_creates(), 0);
+  for (FakeKeyServer* node : nodes_.made) node->FailNext(fail("true"));
+  EXPECT_THAT(Create(), HasReason(v1::REASON_KMS_UNREACHABLE));
+  for (FakeKeyServer* node : nodes_.made) node->FailNext(fail("false"));
+  EXPECT_THAT(Create(), HasReason(v1::REASON_KMS_REFUSED));
+}
+
 TEST_F(KmsClusterTest, ActivatingAnActiveKeyIsNoError) {
   const std::string id = *Create();
   nodes_.keys.SetState(id, kmip::client::KeyState::kActive);

@@ -120,10 +120,12 @@ absl::Status StatusOf(const ResponseItem& item, Operation operation) {
   if (item.status == ResultStatus::kSuccess) return absl::OkStatus();
   const ResultReason reason = item.reason.value_or(ResultReason::kGeneralFailure);
   return status::Error(
-      ReasonFor(reason, operation),
-      absl::StrCat("the key server refuses ", messages::OperationName(operation), ": ",
-                   messages::ResultReasonName(reason),
-                   item.message.empty() ? "" : absl::StrCat(" ", status::Quote(item.message))));
+             ReasonFor(reason, operation),
+             absl::StrCat(
+                 "the key server refuses ", messages::OperationName(operation), ": ",
+                 messages::ResultReasonName(reason),
+                 item.message.empty() ? "" : absl::StrCat(" ", status::Quote(item.message))))
+      .With("server_failed", reason == ResultReason::kGeneralFailure ? "true" : "false");
 }
 
 absl::StatusOr<std::string> CreatedUid(const ResponseItem& item) {

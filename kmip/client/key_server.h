@@ -63,7 +63,9 @@ struct Health {
 //   NO_PERMISSION            the server refuses this client or its credential; with the metadata
 //                            "sent" = "false" it took our certificate not even for a connection
 //   OVERLOADED               too many calls are under way already; nothing was sent
-//   KMS_REFUSED              any other refusal; the message holds KMIP's reason
+//   KMS_REFUSED              any other refusal; the message holds KMIP's reason. Metadata
+//                            "server_failed" = "true": a General Failure, which another node may
+//                            not have
 // Thread safe.
 class KeyServer {
  public:
