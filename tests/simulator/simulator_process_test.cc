@@ -1,6 +1,7 @@
 // The simulator with the real controller and host agents, each a process.
 #include <signal.h>
 
+#include <chrono>
 #include <future>
 #include <memory>
 #include <string>
@@ -182,6 +183,24 @@ TEST_F(SimulatorProcessTest, FiveMinutesOfRemediationPassAtOnce) {
     EXPECT_EQ(now->now().seconds() - first->now().seconds(), 300 * pass);
     EXPECT_GT(now->last_pass_time().seconds(), first->now().seconds() + 300 * (pass - 1));
   }
+}
+
+TEST_F(SimulatorProcessTest, ACallThatWaitsForAHangingHostHoldsUpNoTimeAndNamesTheHost) {
+  Up({"--hosts", "1", "--vms", "1", "--simulated-time"});
+  ASSERT_THAT(Do(&SimulatorStub::PauseProcess, "esx-1"), IsOk());
+  auto ended = std::make_shared<std::promise<absl::Status>>();
+  auto vms = cluster_->Client<v1::VirtualMachines>("vcenter-a");
+  v1::PowerOnVmRequest request;
+  request.set_vm("vm-1");
+  vms.Call(&VmsStub::PowerOnVm, request, Patient(),
+           [ended](absl::StatusOr<v1::Vm> vm) { ended->set_value(vm.status()); });
+  std::future<absl::Status> answer = ended->get_future();
+  while (answer.wait_for(std::chrono::seconds(0)) != std::future_status::ready) {
+    ASSERT_THAT(Advance(absl::Seconds(5)), IsOk());
+  }
+  const absl::Status refused = answer.get();
+  EXPECT_FALSE(refused.ok());
+  EXPECT_THAT(std::string(refused.message()), HasSubstr("esx-1"));
 }
 
 TEST_F(SimulatorProcessTest, ACutLinkIsSeenAndHeals) {
