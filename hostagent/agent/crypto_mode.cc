@@ -26,11 +26,26 @@ absl::string_view WordOf(v1::CryptoState state) {
   }
 }
 
+// What can be done next in a state.
+absl::string_view NextStepFrom(v1::CryptoState state) {
+  switch (state) {
+    case v1::CRYPTO_STATE_INCAPABLE:
+      return "prepare the host, then enable its encryption mode";
+    case v1::CRYPTO_STATE_PREPARED:
+      return "enable encryption mode of the host with a host key";
+    case v1::CRYPTO_STATE_SAFE:
+      return "encryption mode is on: change the host key if it shall be another";
+    default:
+      return "reboot the host";
+  }
+}
+
 absl::Status WrongState(const config::HostKey& state, absl::string_view wanted) {
   return status::Error(v1::REASON_INVALID_STATE,
                        absl::StrCat("the host's encryption mode is ", WordOf(StateOf(state)),
                                     "; it can ", wanted))
-      .With("crypto_state", v1::CryptoState_Name(StateOf(state)));
+      .With("crypto_state", v1::CryptoState_Name(StateOf(state)))
+      .NextStep(NextStepFrom(StateOf(state)));
 }
 
 // Of the key, or of the KDK that it is derived from: what the request brings, or what the host
@@ -77,7 +92,9 @@ absl::Status CheckSameKey(const std::string& check_value, const v1::CryptoKeyId&
 absl::Status CheckKey(const keys::KeyCache& cache, const v1::CryptoKeyId& key,
                       const std::string& brought, const config::HostKey& state) {
   if (key.key_id().empty() || key.provider_id().empty() || key.key_id().size() > 256) {
-    return status::Error(v1::REASON_INVALID_ARGUMENT, "host_key needs key_id and provider_id");
+    return status::Error(v1::REASON_INVALID_ARGUMENT,
+                         "host_key needs a provider_id and a key_id, of at most 256 bytes")
+        .NextStep("name a provider and one of its keys");
   }
   if (brought.empty()) {
     KS_RETURN_IF_ERROR(CheckKeyHere(cache, key.provider_id(), key.key_id()));

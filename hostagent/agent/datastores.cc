@@ -2,9 +2,11 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "common/status/status.h"
+#include "hostagent/agent/errors.h"
 
 namespace keysphere::hostagent::agent {
 namespace {
@@ -54,6 +56,16 @@ absl::StatusOr<std::string> Datastores::Choose(absl::string_view name) const {
         .Object("datastore", name);
   }
   return it->first;
+}
+
+absl::Status Datastores::Shown(const absl::Status& status) const {
+  return Edited(status, [this](const std::string& text) {
+    std::string shown = text;
+    for (const auto& [name, folder] : folders_) {
+      absl::StrReplaceAll({{absl::StrCat(folder, "/"), Format(name, "")}}, &shown);
+    }
+    return shown;
+  });
 }
 
 std::string Datastores::Format(absl::string_view datastore, absl::string_view relative) {

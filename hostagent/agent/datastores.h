@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 
@@ -22,6 +23,9 @@ class Datastores {
 
   // The datastore of that name, or the first for an empty name. NOT_FOUND.
   absl::StatusOr<std::string> Choose(absl::string_view name) const;
+
+  // `status` with datastore paths in the place of those of this machine.
+  absl::Status Shown(const absl::Status& status) const;
 
   // The datastore path of `relative` in `datastore`.
   static std::string Format(absl::string_view datastore, absl::string_view relative);

@@ -35,6 +35,24 @@ TEST_F(CryptoModeTest, S95_PrepareWorksOnlyWhileIncapable) {
   EXPECT_THAT(Do(SetCryptoModeRequest::ACTION_PREPARE), HasReason(v1::REASON_INVALID_STATE));
 }
 
+TEST_F(CryptoModeTest, S95_ARefusalNamesTheHostAndTheNextStep) {
+  std::vector<absl::Status> refused = {Do(SetCryptoModeRequest::ACTION_ENABLE, "k1").status()};
+  ASSERT_THAT(Do(SetCryptoModeRequest::ACTION_PREPARE), IsOk());
+  refused.push_back(Do(SetCryptoModeRequest::ACTION_PREPARE).status());
+  refused.push_back(Do(SetCryptoModeRequest::ACTION_ENABLE).status());
+  refused.push_back(Do(SetCryptoModeRequest::ACTION_ENABLE, std::string(257, 'k')).status());
+  ASSERT_THAT(Do(SetCryptoModeRequest::ACTION_ENABLE, "k1"), IsOk());
+  refused.push_back(Do(SetCryptoModeRequest::ACTION_PREPARE).status());
+  refused.push_back(Do(SetCryptoModeRequest::ACTION_ENABLE, "k2").status());
+  ASSERT_THAT(Do(SetCryptoModeRequest::ACTION_DISABLE), IsOk());
+  refused.push_back(Do(SetCryptoModeRequest::ACTION_PREPARE).status());
+  for (const absl::Status& status : refused) {
+    ASSERT_FALSE(status.ok());
+    EXPECT_EQ(status::DetailOf(status).object(), "host/esx-1") << status;
+    EXPECT_NE(status::DetailOf(status).next_step(), "") << status;
+  }
+}
+
 TEST_F(CryptoModeTest, S96_EnableNeedsPreparedAndAnotherKeyAlreadyExists) {
   EXPECT_THAT(Do(SetCryptoModeRequest::ACTION_ENABLE, "k1"), HasReason(v1::REASON_INVALID_STATE));
   ASSERT_THAT(Do(SetCryptoModeRequest::ACTION_PREPARE), IsOk());

@@ -183,6 +183,81 @@ TEST_F(LockTest, S64_S141_AMovedHostWorksUntilTheTickAndKeepsItsOwnKey) {
   EXPECT_THAT(host().Encrypt("db", new_nkp), IsOk());
 }
 
+// A VM that two hosts have, and that the first encrypts after the second read its files.
+class SharedVmTest : public HostTest {
+ protected:
+  SharedVmTest() {
+    UseProvider(nkp_);
+    TestHost::Settings settings;
+    settings.name = "esx-2";
+    settings.datastore = host().datastore();
+    other_ = std::make_unique<TestHost>(&executor_, settings);
+    EXPECT_THAT(other_->Start(), IsOk());
+    EXPECT_THAT(other_->Attach("vcenter-a"), IsOk());
+    EXPECT_THAT(other_->Add({nkp_, second_}), IsOk());
+    EXPECT_THAT(host().Add({second_}), IsOk());
+    EXPECT_THAT(host().Create("web"), IsOk());
+    EXPECT_THAT(other_->Register("web"), IsOk());
+    EXPECT_THAT(host().Encrypt("web", nkp_), IsOk());
+    EXPECT_FALSE(other_->Vm("web").has_key_id());
+  }
+
+  const TestProvider nkp_ = TestProvider::Make("nkp");
+  const TestProvider second_ = TestProvider::Make("second");
+  std::unique_ptr<TestHost> other_;
+};
+
+TEST_F(SharedVmTest, S81_APowerOnShowsWhatTheFilesSayNow) {
+  ASSERT_THAT(other_->MakeSafe(nkp_), IsOk());
+  const auto on = other_->PowerOn("web");
+  ASSERT_THAT(on, IsOk());
+  const v1::CryptoKeyId key = host().Vm("web").key_id();
+  EXPECT_EQ(on->vm().key_id().provider_id(), "nkp");
+  EXPECT_EQ(on->vm().key_id().key_id(), key.key_id());
+  EXPECT_EQ(on->vm().disks(0).key_id().key_id(), key.key_id());
+  EXPECT_EQ(on->vm().migrate_encryption(), "required");
+  ASSERT_THAT(other_->PowerOff("web"), IsOk());
+  // And the other way.
+  host::v1::DecryptHostVmRequest decrypt;
+  decrypt.set_vm("web");
+  ASSERT_THAT(host().Manage(&HostAgent::DecryptHostVm, decrypt), IsOk());
+  const auto plain = other_->PowerOn("web");
+  ASSERT_THAT(plain, IsOk());
+  EXPECT_FALSE(plain->vm().has_key_id());
+}
+
+TEST_F(SharedVmTest, S101_S151_AVmThatWasPlainDoesNotRunEncryptedOnAHostThatIsNotSafe) {
+  EXPECT_THAT(other_->PowerOn("web"), HasReason(v1::REASON_HOST_NOT_SAFE));
+  EXPECT_EQ(other_->Vm("web").key_id().provider_id(), "nkp");
+  EXPECT_EQ(other_->Vm("web").power_state(), v1::POWER_STATE_OFF);
+  ASSERT_THAT(other_->PowerOn("web", /*may_enable_host=*/true), IsOk());
+  EXPECT_EQ(other_->Status().crypto_state(), v1::CRYPTO_STATE_SAFE);
+}
+
+TEST_F(SharedVmTest, S66_APurgeJudgesByTheKeyThatTheFilesName) {
+  const auto tick = other_->Tick({second_});
+  ASSERT_THAT(tick, IsOk());
+  EXPECT_THAT(tick->locked_vms(), ElementsAre("web"));
+  EXPECT_EQ(other_->Vm("web").key_id().provider_id(), "nkp");
+}
+
+TEST_F(SharedVmTest, S66_APurgeOfAFormerKeyDoesNotLockAVmThatHasAnother) {
+  ASSERT_THAT(other_->MakeSafe(nkp_), IsOk());
+  ASSERT_THAT(other_->PowerOn("web"), IsOk());
+  ASSERT_THAT(other_->PowerOff("web"), IsOk());
+  host::v1::RekeyHostVmRequest rekey;
+  rekey.set_vm("web");
+  rekey.set_depth(v1::REKEY_DEPTH_SHALLOW);
+  rekey.mutable_key()->set_provider_id("second");
+  rekey.mutable_key()->set_key_id("k");
+  ASSERT_THAT(host().Manage(&HostAgent::RekeyHostVm, rekey), IsOk());
+  EXPECT_EQ(other_->Vm("web").key_id().provider_id(), "nkp");
+  const auto tick = other_->Tick({second_});
+  ASSERT_THAT(tick, IsOk());
+  EXPECT_THAT(tick->locked_vms(), IsEmpty());
+  EXPECT_EQ(other_->Vm("web").key_id().provider_id(), "second");
+}
+
 TEST_F(LockTest, S110_AMissingDiskKeyFailsThePowerOnAndNamesTheDisk) {
   const TestProvider a = TestProvider::Make("a");
   const TestProvider b = TestProvider::Make("b");

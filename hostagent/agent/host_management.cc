@@ -4,6 +4,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/files/names.h"
 #include "common/status/status.h"
+#include "hostagent/agent/errors.h"
 #include "hostagent/agent/host_agent.h"
 #include "hostagent/agent/host_agent_serve.h"
 #include "hostagent/agent/persisted_keys.h"
@@ -157,7 +158,7 @@ void HostAgent::SetCryptoMode(const Caller& caller, const host::v1::SetCryptoMod
   Serve(caller, Right::kEncrypt, request, std::move(done),
         [this](const host::v1::SetCryptoModeRequest& req, auto answer) {
           absl::StatusOr<std::vector<keys::StandardKey>> opened = OpenHostKey(req);
-          if (!opened.ok()) return answer(opened.status());
+          if (!opened.ok()) return answer(About(opened.status(), "host", host_.options.name));
           auto brought = std::make_shared<std::vector<keys::StandardKey>>(*std::move(opened));
           host_.config->Submit(
               [this, action = req.action(), key = req.host_key(),
@@ -177,7 +178,7 @@ void HostAgent::SetCryptoMode(const Caller& caller, const host::v1::SetCryptoMod
               },
               [this, brought, answer = std::move(answer)](const absl::Status& saved) mutable {
                 if (!saved.ok()) {
-                  answer(saved);
+                  answer(About(saved, "host", host_.options.name));
                   return;
                 }
                 for (keys::StandardKey& key : *brought) {

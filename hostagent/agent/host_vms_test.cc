@@ -214,6 +214,102 @@ TEST_F(VmsTest, S135_ADamagedGuidIsADamagedFileAndNoOtherKey) {
   EXPECT_THAT(host().PowerOn("web"), HasReason(v1::REASON_CIPHERTEXT_CORRUPT));
 }
 
+TEST_F(VmsTest, S81_ADamagedVmxStillShowsTheKeyThatItsKeySafeNames) {
+  const TestProvider nkp = TestProvider::Make("nkp");
+  UseProvider(nkp);
+  ASSERT_THAT(host().CreateEncrypted("web", nkp), IsOk());
+  const std::string key_id = host().Vm("web").key_id().key_id();
+  const std::string path = host().datastore() + "/web/web.vmx";
+  const std::string good = host().files().ReadFile(path, 1 << 20).value();
+  const size_t data = good.find("encryption.data = \"") + 19;
+  std::string other_byte = good;
+  other_byte[data + 40] = good[data + 40] == 'A' ? 'B' : 'A';
+  for (const std::string& bad :
+       {good.substr(0, data) + "no base64!\"\n", other_byte, good.substr(0, data + 40)}) {
+    ASSERT_THAT(host().files().WriteFileAtomically(path, bad, 0600), IsOk());
+    host().Reboot();
+    const v1::Vm vm = host().Vm("web");
+    EXPECT_EQ(vm.lock_state(), v1::LOCK_STATE_LOCKED);
+    EXPECT_EQ(vm.key_id().provider_id(), "nkp");
+    EXPECT_EQ(vm.key_id().key_id(), key_id);
+    EXPECT_EQ(vm.migrate_encryption(), "required");
+  }
+}
+
+TEST_F(VmsTest, AVmThatIsLockedForADamagedFileSaysThatItMustBeReloadedAfterwards) {
+  const TestProvider nkp = TestProvider::Make("nkp");
+  UseProvider(nkp);
+  ASSERT_THAT(host().CreateEncrypted("web", nkp), IsOk());
+  const std::string path = host().datastore() + "/web/web.vmx";
+  const std::string good = host().files().ReadFile(path, 1 << 20).value();
+  host::v1::ReloadHostVmRequest reload;
+  reload.set_vm("web");
+  for (const std::string& bad : {good.substr(0, 100), std::string(2 << 20, '#')}) {
+    ASSERT_THAT(host().files().WriteFileAtomically(path, bad, 0600), IsOk());
+    EXPECT_THAT(host().Manage(&HostAgent::ReloadHostVm, reload),
+                HasReason(v1::REASON_VM_FILE_INVALID));
+    ASSERT_THAT(host().files().WriteFileAtomically(path, good, 0600), IsOk());
+    const auto refused = host().PowerOn("web");
+    ASSERT_THAT(refused, HasReason(v1::REASON_VM_FILE_INVALID));
+    const v1::ErrorDetail detail = status::DetailOf(refused.status());
+    EXPECT_EQ(detail.object(), "vm/web");
+    EXPECT_THAT(detail.next_step(), HasSubstr("Restore the file from a backup"));
+    EXPECT_THAT(detail.next_step(), HasSubstr("then reload the VM (keysphere vm reload)"));
+    EXPECT_EQ(host().Vm("web").lock().next_step(), detail.next_step());
+    ASSERT_THAT(host().Manage(&HostAgent::ReloadHostVm, reload), IsOk());
+    ASSERT_THAT(host().PowerOn("web"), IsOk());
+    ASSERT_THAT(host().PowerOff("web"), IsOk());
+  }
+}
+
+TEST_F(VmsTest, ErrorsNameDatastorePathsAndNotThoseOfTheMachine) {
+  ASSERT_THAT(host().Create("web"), IsOk());
+  ASSERT_THAT(host().Unregister("web"), IsOk());
+  host::v1::CreateHostVmRequest import;
+  import.set_name("db");
+  import.add_disks()->set_import_path("[ds1] images/none.raw");
+  const std::string vmx = host().datastore() + "/web/web.vmx";
+  std::vector<absl::Status> refused = {host().Create("web").status(),
+                                       host().Register("none").status(),
+                                       host().Manage(&HostAgent::CreateHostVm, import).status()};
+  ASSERT_THAT(host().files().WriteFileAtomically(vmx, std::string(2 << 20, '#'), 0600), IsOk());
+  refused.push_back(host().Register("web").status());
+  for (const absl::Status& status : refused) {
+    ASSERT_FALSE(status.ok());
+    const v1::ErrorDetail detail = status::DetailOf(status);
+    EXPECT_NE(detail.object(), "") << status;
+    EXPECT_NE(detail.next_step(), "") << status;
+    for (const std::string& text :
+         {std::string(status.message()), detail.object(), detail.next_step()}) {
+      EXPECT_EQ(text.find(host().datastore()), std::string::npos) << text;
+    }
+  }
+  EXPECT_EQ(status::DetailOf(refused[1]).object(), "file/none.vmx");
+  EXPECT_EQ(status::DetailOf(refused[3]).object(), "vm/[ds1] web/web.vmx");
+}
+
+TEST_F(VmsTest, AKeyIdThatIsNoneNamesTheVmAndSaysWhatToDo) {
+  const TestProvider nkp = TestProvider::Make("nkp");
+  UseProvider(nkp);
+  ASSERT_THAT(host().Create("web"), IsOk());
+  v1::CryptoKeyId key;
+  key.set_provider_id("nkp");
+  for (const std::string& key_id : {std::string(), std::string(257, 'k')}) {
+    key.set_key_id(key_id);
+    host::v1::CreateHostVmRequest create;
+    create.set_name("db");
+    *create.mutable_key() = key;
+    const absl::Status created = host().Manage(&HostAgent::CreateHostVm, create).status();
+    const absl::Status encrypted = host().Encrypt("web", key).status();
+    for (const auto& [status, object] :
+         {std::make_pair(created, "vm/db"), std::make_pair(encrypted, "vm/web")}) {
+      EXPECT_THAT(status, HasReason(v1::REASON_INVALID_ARGUMENT));
+      EXPECT_EQ(status::DetailOf(status).object(), object);
+      EXPECT_NE(status::DetailOf(status).next_step(), "");
+    }
+  }
+}
+
 TEST_F(VmsTest, WhoHasThePowerStateThatIsAskedForIsToldSo) {
   ASSERT_THAT(host().Create("web"), IsOk());
   const auto off = host().PowerOff("web");

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/keyset/keyset.h"
 #include "common/status/status.h"
+#include "hostagent/agent/errors.h"
 
 namespace keysphere::hostagent::agent {
 namespace {
@@ -199,7 +200,7 @@ v1::LockExplanation ExplainFiles(const HostContext& host, const absl::Status& pr
   lock.set_reason(status::ReasonOf(problem));
   lock.set_host(host.options.name);
   lock.set_summary(std::string(problem.message()));
-  lock.set_next_step("Make the VM's files whole again, then reload the VM.");
+  lock.set_next_step(status::DetailOf(FilesRefusal(problem)).next_step());
   return lock;
 }
 

@@ -62,7 +62,7 @@ void VmRegistry::FinishChange(const VmPtr& vm, absl::StatusOr<FileView> found, D
 
 void VmRegistry::Encrypt(const host::v1::EncryptHostVmRequest& request, Done done) {
   RunOn<HostVm>(request.vm(), std::move(done), [this, request](const VmPtr& vm, Done answer) {
-    absl::Status allowed = CheckKeyId(request.key());
+    absl::Status allowed = CheckKeyId(request.key(), request.vm());
     if (allowed.ok()) {
       std::vector<absl::Status> refusals = NewKeyRefusals(request.key());
       refusals.push_back(CheckOff(*vm));
@@ -133,7 +133,7 @@ void VmRegistry::AddVtpm(const host::v1::AddHostVmVtpmRequest& request, Done don
     std::vector<absl::Status> refusals = {CheckOff(*vm), CheckUsable(*vm)};
     const bool encrypts = request.has_key() && !vm->encrypted();
     if (encrypts) {
-      const absl::Status key = CheckKeyId(request.key());
+      const absl::Status key = CheckKeyId(request.key(), request.vm());
       if (!key.ok()) {
         answer(key);
         return;

@@ -3,6 +3,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/status/status.h"
+#include "hostagent/agent/errors.h"
+#include "hostagent/agent/key_ids.h"
 #include "hostagent/agent/lock_reasons.h"
 #include "hostagent/agent/vm_registry.h"
 
@@ -19,6 +21,10 @@ absl::Status Already(const VmRecord& vm, absl::string_view state) {
       .Object("vm", vm.name());
 }
 
+bool SameKey(const v1::CryptoKeyId& shown, const absl::optional<vm::KeyId>& key) {
+  return key.has_value() ? ToKeyId(shown) == *key : shown.key_id().empty();
+}
+
 }  // namespace
 
 void VmRegistry::PowerOn(const std::string& name, bool may_enable_host, const std::string& user,
@@ -26,41 +32,46 @@ void VmRegistry::PowerOn(const std::string& name, bool may_enable_host, const st
   RunOn<HostVm>(name, std::move(done), [this, may_enable_host, user](const VmPtr& vm, Done answer) {
     if (vm->running) {
       answer(Already(*vm, "on"));
-      return;
-    }
-    const absl::Status usable = CheckUsable(*vm);
-    if (!usable.ok()) {
-      answer(usable);
-      return;
-    }
-    if (!vm->encrypted()) {
-      StartPowerOn(vm, user, std::move(answer));
-      return;
-    }
-    const vm::KeyId key{vm->view.key_id().provider_id(), vm->view.key_id().key_id()};
-    std::vector<absl::Status> refusals;
-    if (vm->waiting) {
-      refusals = CausesOfMissingKey(*host_, key, false);
-      refusals.push_back(
-          status::Error(v1::REASON_KEYS_PENDING, "the host has not got its keys since its boot")
-              .Object("vm", vm->name())
-              .NextStep("wait for the first synchronisation with the controller"));
-    } else if (!host_->safe()) {
-      // What cannot be enabled, for want of a right or of a key to derive a host key from, is
-      // refused as it is.
-      const bool can_enable = host_->crypto_state() != v1::CRYPTO_STATE_PENDING_INCAPABLE;
-      if (!may_enable_host || !can_enable || !host_->keys.Holds(key.provider)) {
-        refusals = CausesOfMissingKey(*host_, key, false);
-      }
-    }
-    if (!refusals.empty()) {
-      answer(status::First(refusals));
-    } else if (!host_->safe()) {
-      EnableHostThenPowerOn(vm, user, std::move(answer));
     } else {
-      StartPowerOn(vm, user, std::move(answer));
+      DecidePowerOn(vm, may_enable_host, user, std::move(answer));
     }
   });
+}
+
+void VmRegistry::DecidePowerOn(const VmPtr& vm, bool may_enable_host, const std::string& user,
+                               Done done) {
+  const absl::Status usable = CheckUsable(*vm);
+  if (!usable.ok()) {
+    done(usable);
+    return;
+  }
+  if (!vm->encrypted()) {
+    StartPowerOn(vm, may_enable_host, user, std::move(done));
+    return;
+  }
+  const vm::KeyId key{vm->view.key_id().provider_id(), vm->view.key_id().key_id()};
+  std::vector<absl::Status> refusals;
+  if (vm->waiting) {
+    refusals = CausesOfMissingKey(*host_, key, false);
+    refusals.push_back(
+        status::Error(v1::REASON_KEYS_PENDING, "the host has not got its keys since its boot")
+            .Object("vm", vm->name())
+            .NextStep("wait for the first synchronisation with the controller"));
+  } else if (!host_->safe()) {
+    // What cannot be enabled, for want of a right or of a key to derive a host key from, is
+    // refused as it is.
+    const bool can_enable = host_->crypto_state() != v1::CRYPTO_STATE_PENDING_INCAPABLE;
+    if (!may_enable_host || !can_enable || !host_->keys.Holds(key.provider)) {
+      refusals = CausesOfMissingKey(*host_, key, false);
+    }
+  }
+  if (!refusals.empty()) {
+    done(status::First(refusals));
+  } else if (!host_->safe()) {
+    EnableHostThenPowerOn(vm, user, std::move(done));
+  } else {
+    StartPowerOn(vm, may_enable_host, user, std::move(done));
+  }
 }
 
 void VmRegistry::EnableHostThenPowerOn(const VmPtr& vm, const std::string& user, Done done) {
@@ -72,6 +83,11 @@ void VmRegistry::EnableHostThenPowerOn(const VmPtr& vm, const std::string& user,
           done(RefusalOf(*host_, found.problem.ok() ? found.unwrap : found.problem));
           return;
         }
+        Adopt(vm.get(), found);
+        if (!vm->encrypted()) {
+          StartPowerOn(vm, /*may_enable_host=*/true, user, std::move(done));
+          return;
+        }
         const std::string provider = vm->view.key_id().provider_id();
         host_->config->Submit(
             [this, provider](config::HostConfig* config) {
@@ -80,46 +96,51 @@ void VmRegistry::EnableHostThenPowerOn(const VmPtr& vm, const std::string& user,
             },
             [this, vm, user, done = std::move(done)](const absl::Status& enabled) mutable {
               if (!enabled.ok()) {
-                done(enabled);
+                done(About(enabled, "host", host_->options.name));
                 return;
               }
               status_changed_();
-              StartPowerOn(vm, user, std::move(done));
+              StartPowerOn(vm, /*may_enable_host=*/true, user, std::move(done));
             });
       });
 }
 
-void VmRegistry::StartPowerOn(const VmPtr& vm, const std::string& user, Done done) {
+void VmRegistry::StartPowerOn(const VmPtr& vm, bool may_enable_host, const std::string& user,
+                              Done done) {
   struct Started {
     absl::Status status;
-    absl::optional<vm::VmDescription> description;  // where more is known than before
+    FileView found;
+    bool as_known = true;  // encrypted or plain, as was thought
   };
-  const bool describe = vm->view.guest_os().empty();
   QuicklyOnVm(
       vm,
-      [this, describe](VmRecord::Files* files) {
+      [this, encrypted = vm->encrypted()](VmRecord::Files* files) {
         Started started;
         const auto lookup = [this](const vm::KeyId& key) {
           return host_->keys.VmKek(key.provider, key.key_id);
         };
         absl::StatusOr<std::unique_ptr<vm::RunningVm>> running = files->folder->PowerOn(lookup);
         started.status = running.status();
-        if (running.ok()) {
-          files->running = *std::move(running);
-          if (describe) started.description = files->folder->Describe();
-        }
+        started.found = Describe(*files->folder);
+        started.as_known = files->folder->encrypted() == encrypted;
+        if (running.ok() && started.as_known) files->running = *std::move(running);
         return started;
       },
-      [this, vm, user, done = std::move(done)](const Started& started) mutable {
+      [this, vm, may_enable_host, user, done = std::move(done)](const Started& started) mutable {
+        const bool same_key = SameKey(vm->view.key_id(), started.found.description.key_id);
+        // It read the files. Another host of the datastore may have changed them.
+        if (started.status.ok() || !same_key) Adopt(vm.get(), started.found);
+        if (!started.status.ok() || !started.as_known) {
+          if (!same_key) Changed(vm.get());
+        }
         if (!started.status.ok()) {
           // Not judged by this (S67): a VM whose key is missing is not locked.
           done(RefusalOf(*host_, started.status));
           return;
         }
-        if (started.description.has_value()) {
-          FileView found;
-          found.description = *started.description;
-          Adopt(vm.get(), found);
+        if (!started.as_known) {
+          DecidePowerOn(vm, may_enable_host, user, std::move(done));
+          return;
         }
         vm->running = true;
         vm->written = false;

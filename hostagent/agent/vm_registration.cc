@@ -5,6 +5,8 @@
 #include "common/crypto/secret_key.h"
 #include "common/files/names.h"
 #include "common/status/status.h"
+#include "hostagent/agent/errors.h"
+#include "hostagent/agent/key_ids.h"
 #include "hostagent/agent/lock_reasons.h"
 #include "hostagent/agent/vm_registry.h"
 
@@ -84,6 +86,7 @@ void VmRegistry::Save(const VmPtr& vm, absl::AnyInvocable<void(absl::Status)> th
 }
 
 void VmRegistry::Register(const host::v1::RegisterHostVmRequest& request, Done done) {
+  done = ShowingPaths(std::move(done));
   const absl::StatusOr<std::string> path = datastores_.Resolve(request.vmx_path());
   absl::Status allowed = path.status();
   if (allowed.ok() && !request.name().empty()) allowed = CheckNewName(request.name());
@@ -113,7 +116,7 @@ void VmRegistry::Register(const host::v1::RegisterHostVmRequest& request, Done d
         }
         if (!allowed.ok()) {
           if (!vm->name().empty()) coming_.erase(vm->name());
-          done(allowed);
+          done(About(allowed, "vm", vm->name().empty() ? vm->view.vmx_path() : vm->name()));
           return;
         }
         AdoptJudgement(vm.get(), found);
@@ -130,8 +133,10 @@ void VmRegistry::Register(const host::v1::RegisterHostVmRequest& request, Done d
             return;
           }
           // A tick took the key between the look and now, and did not know this VM.
-          JudgeEach({vm}, [this, vm, done = std::move(done)](
-                              const std::vector<std::string>&) mutable { done(ToProto(*vm)); });
+          JudgeEach({vm}, nullptr,
+                    [this, vm, done = std::move(done)](const std::vector<std::string>&) mutable {
+                      done(ToProto(*vm));
+                    });
         });
       });
 }
@@ -201,11 +206,11 @@ void VmRegistry::Reload(const std::string& name, Done done) {
         [this, vm, answer = std::move(answer)](const FileView& found) mutable {
           AdoptJudgement(vm.get(), found);
           Changed(vm.get());
-          const absl::Status& wrong = found.problem.ok() ? found.missing : found.problem;
+          const absl::Status& wrong = found.problem.ok() ? found.missing : vm->problem;
           if (wrong.ok()) {
             answer(ToProto(*vm));
           } else {
-            answer(wrong);
+            answer(FilesRefusal(About(wrong, "vm", vm->name())));
           }
         });
   });
@@ -287,7 +292,18 @@ void VmRegistry::MakeFiles(const VmPtr& vm, std::shared_ptr<void> making, Step t
   });
 }
 
+VmRegistry::Done VmRegistry::ShowingPaths(Done done) const {
+  return [this, done = std::move(done)](absl::StatusOr<HostVm> vm) mutable {
+    if (vm.ok()) {
+      done(std::move(vm));
+    } else {
+      done(datastores_.Shown(vm.status()));
+    }
+  };
+}
+
 void VmRegistry::Create(const CreateHostVmRequest& request, Done done) {
+  done = ShowingPaths(std::move(done));
   auto making = std::make_shared<Making>();
   making->request = request;
   const absl::StatusOr<std::string> datastore = datastores_.Choose(request.datastore());
@@ -303,10 +319,8 @@ void VmRegistry::Create(const CreateHostVmRequest& request, Done done) {
     making->imports.push_back(image.ok() ? *image : "");
   }
   if (allowed.ok() && request.has_key()) {
-    allowed = status::First(NewKeyRefusals(request.key()));
-    if (allowed.ok() && (request.key().key_id().empty() || request.key().provider_id().empty())) {
-      allowed = status::Error(v1::REASON_INVALID_ARGUMENT, "key needs provider_id and key_id");
-    }
+    allowed = CheckKeyId(request.key(), request.name());
+    if (allowed.ok()) allowed = status::First(NewKeyRefusals(request.key()));
   } else if (allowed.ok() && request.vtpm()) {
     allowed =
         status::Error(v1::REASON_INVALID_STATE, "a vTPM needs an encrypted VM home: name a key")
@@ -330,7 +344,7 @@ void VmRegistry::Create(const CreateHostVmRequest& request, Done done) {
   MakeFiles(vm, making, [this, vm, done = std::move(done)](absl::StatusOr<FileView> found) mutable {
     if (!found.ok()) {
       coming_.erase(vm->name());
-      done(RefusalOf(*host_, found.status()));
+      done(About(RefusalOf(*host_, found.status()), "vm", vm->name()));
       return;
     }
     Adopt(vm.get(), *found);

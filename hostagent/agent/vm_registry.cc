@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/status/status.h"
+#include "hostagent/agent/errors.h"
 #include "hostagent/agent/lock_reasons.h"
 
 namespace keysphere::hostagent::agent {
@@ -17,6 +18,10 @@ v1::CryptoKeyId ToProtoKey(const vm::KeyId& key) {
   id.set_provider_id(key.provider);
   id.set_key_id(key.key_id);
   return id;
+}
+
+bool SameKey(const v1::CryptoKeyId& a, const v1::CryptoKeyId& b) {
+  return a.provider_id() == b.provider_id() && a.key_id() == b.key_id();
 }
 
 }  // namespace
@@ -88,32 +93,39 @@ FileView VmRegistry::Look(VmRecord::Files* files) const {
   if (files->folder == nullptr) {
     absl::StatusOr<std::unique_ptr<vm::VmFolder>> opened =
         vm::VmFolder::Open(*host_->options.files, files->path);
-    if (!opened.ok()) {
-      found.problem = opened.status();
-      return found;
-    }
-    files->folder = *std::move(opened);
+    found.problem = opened.status();
+    if (opened.ok()) files->folder = *std::move(opened);
+  } else {
+    found.problem = files->folder->Refresh();
   }
-  if (files->folder->encrypted()) {
+  if (found.problem.ok() && files->folder->encrypted()) {
     const auto lookup = [this](const vm::KeyId& key) {
       return host_->keys.VmKek(key.provider, key.key_id);
     };
     found.unwrap = files->folder->UnwrapHome(lookup).status();
-  } else {
-    found.problem = files->folder->Refresh();
   }
   if (Classify(found.unwrap) == Failure::kFiles) found.problem = found.unwrap;
-  if (!found.problem.ok()) return found;
+  if (!found.problem.ok()) {
+    found.description.key_id = vm::VmFolder::ReadKeyId(*host_->options.files, files->path);
+    return found;
+  }
   found.description = files->folder->Describe();
   found.missing = files->folder->CheckDisksAreThere();
   return found;
 }
 
 void VmRegistry::Adopt(VmRecord* vm, const FileView& found) {
-  vm->problem = found.problem;
-  if (!found.problem.ok()) return;
+  vm->problem = datastores_.Shown(About(found.problem, "vm", vm->name()));
   const vm::VmDescription& description = found.description;
   v1::Vm& view = vm->view;
+  if (!found.problem.ok()) {
+    // S81: a VM that shows no key is not encrypted. What else was known of it stays.
+    if (description.key_id.has_value()) {
+      *view.mutable_key_id() = ToProtoKey(*description.key_id);
+      view.set_migrate_encryption("required");
+    }
+    return;
+  }
   view.set_uuid(description.uuid);
   if (description.key_id.has_value()) {
     *view.mutable_key_id() = ToProtoKey(*description.key_id);
@@ -220,7 +232,27 @@ void VmRegistry::Boot(absl::AnyInvocable<void()> done) {
   host_->strand.Post(one_done);
 }
 
-void VmRegistry::JudgeEach(std::vector<VmPtr> vms, Judged done) {
+VmRegistry::Judgement VmRegistry::Judge(VmRecord::Files* files, const RemovedKeys* removed,
+                                        const v1::CryptoKeyId& known) const {
+  Judgement judgement;
+  if (removed != nullptr && files->folder != nullptr) {
+    v1::CryptoKeyId named = known;
+    if (files->folder->Refresh().ok()) {
+      const vm::KeyId* const key = files->folder->key_id();
+      named = key == nullptr ? v1::CryptoKeyId() : ToProtoKey(*key);
+    }
+    if (!removed->Has(named)) {
+      judgement.judged = false;
+      if (!SameKey(named, known)) judgement.found = Describe(*files->folder);
+      return judgement;
+    }
+  }
+  judgement.found = Look(files);
+  return judgement;
+}
+
+void VmRegistry::JudgeEach(std::vector<VmPtr> vms, std::shared_ptr<const RemovedKeys> removed,
+                           Judged done) {
   struct State {
     size_t left = 0;
     std::vector<std::string> locked;
@@ -233,17 +265,24 @@ void VmRegistry::JudgeEach(std::vector<VmPtr> vms, Judged done) {
     if (--state->left == 0) state->done(std::move(state->locked));
   };
   for (const VmPtr& vm : vms) {
-    Enqueue(vm, [this, vm, state, one_done](absl::AnyInvocable<void()> end) mutable {
+    Enqueue(vm, [this, vm, removed, state, one_done](absl::AnyInvocable<void()> end) mutable {
       if (vm->gone || vm->running) {
         end();
         one_done();
         return;
       }
       OnVm(
-          vm, [this](VmRecord::Files* files) { return Look(files); },
-          [this, vm, state, one_done, end = std::move(end)](FileView found) mutable {
-            if (AdoptJudgement(vm.get(), found)) state->locked.push_back(vm->name());
-            Changed(vm.get());
+          vm,
+          [this, removed, known = vm->view.key_id()](VmRecord::Files* files) {
+            return Judge(files, removed.get(), known);
+          },
+          [this, vm, state, one_done, end = std::move(end)](const Judgement& judgement) mutable {
+            if (judgement.judged && AdoptJudgement(vm.get(), *judgement.found)) {
+              state->locked.push_back(vm->name());
+            } else if (!judgement.judged && judgement.found.has_value()) {
+              Adopt(vm.get(), *judgement.found);
+            }
+            if (judgement.found.has_value()) Changed(vm.get());
             end();
             one_done();
           });
@@ -257,18 +296,22 @@ void VmRegistry::JudgeWaiting(Judged done) {
   for (const auto& [name, vm] : vms_) {
     if (vm->waiting) vms.push_back(vm);
   }
-  JudgeEach(std::move(vms), std::move(done));
+  JudgeEach(std::move(vms), nullptr, std::move(done));
 }
 
 void VmRegistry::JudgeAfterPurge(const RemovedKeys& removed, Judged done) {
   if (removed.native.empty() && removed.standard.empty()) return done({});
   std::vector<VmPtr> vms;
+  std::vector<VmPtr> later;
   for (const auto& [name, vm] : vms_) {
     // A tick ends no lock (S68): what is locked stays so, whatever came in the place of a key.
     if (vm->running || vm->waiting || vm->locked()) continue;
-    if (removed.Has(vm->view.key_id())) vms.push_back(vm);
+    // The tick does not wait for the long work on a VM that these keys do not concern.
+    (vm->busy && !removed.Has(vm->view.key_id()) ? later : vms).push_back(vm);
   }
-  JudgeEach(std::move(vms), std::move(done));
+  const auto keys = std::make_shared<const RemovedKeys>(removed);
+  JudgeEach(std::move(later), keys, [](const std::vector<std::string>&) {});
+  JudgeEach(std::move(vms), keys, std::move(done));
 }
 
 void VmRegistry::PowerOffAll(absl::AnyInvocable<void()> done) {
@@ -348,7 +391,7 @@ void VmRegistry::Count(host::v1::HostStats* stats) const {
 }
 
 absl::Status VmRegistry::CheckUsable(const VmRecord& vm) const {
-  if (!vm.problem.ok()) return vm.problem;
+  if (!vm.problem.ok()) return FilesRefusal(vm.problem);
   if (vm.locked()) return LockedRefusal(*host_, vm.view, WrongKeyStill(vm));
   return absl::OkStatus();
 }

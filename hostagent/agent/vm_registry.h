@@ -13,6 +13,7 @@
 #include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/types/optional.h"
 #include "common/status/status.h"
 #include "hostagent/agent/datastores.h"
 #include "hostagent/agent/host_context.h"
@@ -71,7 +72,8 @@ class VmRegistry {
   // Judges those that wait: the first sync has ended, or nobody came (S149).
   void JudgeWaiting(Judged done);
   // After a tick took these keys: judges the VMs that do not run and whose home needs one of them
-  // (S66, S71, S152).
+  // (S66, S71, S152). Which key that is, their files say: another host of the datastore may have
+  // encrypted or rekeyed them since they were read here.
   void JudgeAfterPurge(const RemovedKeys& removed, Judged done);
   // Whether some VM waits.
   bool waiting() const { return waiting_ > 0; }
@@ -160,8 +162,16 @@ class VmRegistry {
   void SetWaiting(VmRecord* vm, bool waiting);
   void Explain(VmRecord* vm);
   bool WrongKeyStill(const VmRecord& vm) const;
-  // Judges each that does not run, then calls `done`.
-  void JudgeEach(std::vector<VmPtr> vms, Judged done);
+  // Judges each that does not run, then calls `done`. With `removed` only those whose home needs
+  // one of them; of the others what changed in their files is taken over.
+  void JudgeEach(std::vector<VmPtr> vms, std::shared_ptr<const RemovedKeys> removed, Judged done);
+  // On the VM's strand: nothing where its files name no key of `removed`.
+  struct Judgement {
+    bool judged = true;
+    absl::optional<FileView> found;
+  };
+  Judgement Judge(VmRecord::Files* files, const RemovedKeys* removed,
+                  const v1::CryptoKeyId& known) const;
 
   // A changed VM: raises its generation and tells the watchers, and who changed it.
   void Changed(VmRecord* vm, const std::string& user = "");
@@ -177,12 +187,17 @@ class VmRegistry {
   // On the VM's strand: does the shallow one, makes the job of the deep one.
   absl::Status StartRekey(const host::v1::RekeyHostVmRequest& request,
                           VmRecord::Files* files) const;
-  void StartPowerOn(const VmPtr& vm, const std::string& user, Done done);
+  // How a power-on goes depends on whether the VM is encrypted. What is known of that here may be
+  // old: where the files say otherwise, it is decided anew.
+  void DecidePowerOn(const VmPtr& vm, bool may_enable_host, const std::string& user, Done done);
+  void StartPowerOn(const VmPtr& vm, bool may_enable_host, const std::string& user, Done done);
   void EnableHostThenPowerOn(const VmPtr& vm, const std::string& user, Done done);
   void RunJob(const VmPtr& vm, Step then);
   void MakeFiles(const VmPtr& vm, std::shared_ptr<void> making, Step then);
   void FinishChange(const VmPtr& vm, absl::StatusOr<FileView> found, Done done);
 
+  // Errors name datastore paths, not those of this machine.
+  Done ShowingPaths(Done done) const;
   absl::Status CheckNewName(const std::string& name) const;
   void Save(const VmPtr& vm, absl::AnyInvocable<void(absl::Status)> then);
   void Insert(const VmPtr& vm);
@@ -210,17 +225,22 @@ void VmRegistry::RunOn(const std::string& name, Callback<T> done,
              .NextStep("try again later"));
     return;
   }
-  Enqueue(vm, [vm, done = std::move(done),
+  Enqueue(vm, [this, vm, done = std::move(done),
                body = std::move(body)](absl::AnyInvocable<void()> end) mutable {
     if (vm->gone) {
       done(status::Error(v1::REASON_NOT_FOUND, "the VM was unregistered").Object("vm", vm->name()));
       end();
       return;
     }
-    body(vm, [done = std::move(done), end = std::move(end)](absl::StatusOr<T> result) mutable {
-      done(std::move(result));
-      end();
-    });
+    body(vm,
+         [this, done = std::move(done), end = std::move(end)](absl::StatusOr<T> result) mutable {
+           if (result.ok()) {
+             done(std::move(result));
+           } else {
+             done(datastores_.Shown(result.status()));
+           }
+           end();
+         });
   });
 }
 

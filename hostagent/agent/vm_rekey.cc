@@ -16,7 +16,7 @@ absl::Status VmRegistry::CheckRekey(const VmRecord& vm, const RekeyHostVmRequest
   if (request.depth() != v1::REKEY_DEPTH_SHALLOW && request.depth() != v1::REKEY_DEPTH_DEEP) {
     return status::Error(v1::REASON_INVALID_ARGUMENT, "depth must be shallow or deep");
   }
-  KS_RETURN_IF_ERROR(CheckKeyId(request.key()));
+  KS_RETURN_IF_ERROR(CheckKeyId(request.key(), vm.name()));
   std::vector<absl::Status> refusals = NewKeyRefusals(request.key());
   refusals.push_back(CheckUsable(vm));
   if (request.depth() == v1::REKEY_DEPTH_DEEP) refusals.push_back(CheckOff(vm));

@@ -5,6 +5,7 @@
 #include "absl/memory/memory.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "common/files/names.h"
 #include "common/status/status.h"
 #include "hostagent/vm/kek_cache.h"
@@ -18,12 +19,14 @@ bool SameFile(const files::FileInfo& a, const files::FileInfo& b) {
   return a.inode == b.inode && a.modified_ns == b.modified_ns && a.size == b.size;
 }
 
-// The .vmx that `path` means.
+absl::string_view BaseName(absl::string_view path) { return path.substr(path.rfind('/') + 1); }
+
+// The .vmx that `path` means. Errors name no folder of this machine.
 absl::StatusOr<VmPaths> FindVmx(const files::FileSystem& files, absl::string_view path) {
   VmPaths paths;
   while (path.size() > 1 && absl::EndsWith(path, "/")) path.remove_suffix(1);
   const absl::StatusOr<files::FileInfo> info = files.Stat(path);
-  if (!info.ok()) return AsMissing(info.status(), path);
+  if (!info.ok()) return AsMissing(info.status(), BaseName(path));
   if (!info->is_folder) {
     paths.folder = files::FolderOf(path);
     paths.vmx_name = std::string(path.substr(path.rfind('/') + 1));
@@ -34,23 +37,39 @@ absl::StatusOr<VmPaths> FindVmx(const files::FileSystem& files, absl::string_vie
       if (!absl::EndsWithIgnoreCase(name, ".vmx") || absl::StartsWith(name, ".")) continue;
       if (!paths.vmx_name.empty()) {
         return status::Error(v1::REASON_INVALID_ARGUMENT,
-                             absl::StrCat(status::Quote(path), " has more than one .vmx"))
+                             absl::StrCat(status::Quote(BaseName(path)), " has more than one .vmx"))
             .NextStep("Name the .vmx instead of the folder.");
       }
       paths.vmx_name = name;
     }
     if (paths.vmx_name.empty()) {
       return status::Error(v1::REASON_VM_FILE_MISSING,
-                           absl::StrCat(status::Quote(path), " has no .vmx"))
-          .Object("file", path);
+                           absl::StrCat(status::Quote(BaseName(path)), " has no .vmx"))
+          .Object("file", BaseName(path));
     }
   }
   if (!absl::EndsWithIgnoreCase(paths.vmx_name, ".vmx")) {
     return status::Error(v1::REASON_INVALID_ARGUMENT,
-                         absl::StrCat(status::Quote(path), " is no .vmx"));
+                         absl::StrCat(status::Quote(BaseName(path)), " is no .vmx"));
   }
   paths.stem = paths.vmx_name.substr(0, paths.vmx_name.size() - 4);
   return paths;
+}
+
+// What a Create that failed made beside `before`, and the folder if it was not there.
+void RemoveNew(const files::FileSystem& files, const VmPaths& paths,
+               const std::vector<std::string>& before, bool folder_was_there) {
+  const absl::StatusOr<std::vector<std::string>> names = files.List(paths.folder);
+  if (!names.ok()) return;
+  for (const std::string& name : *names) {
+    if (!absl::StartsWith(name, paths.stem) ||
+        std::binary_search(before.begin(), before.end(), name)) {
+      continue;
+    }
+    files.Remove(paths.In(name), files::Durability::kNotDurable).IgnoreError();
+  }
+  // It stays where somebody else put something into it.
+  if (!folder_was_there) files.RemoveFolder(paths.folder).IgnoreError();
 }
 
 DiskDescription DescribeDisk(const VmDisk& disk) {
@@ -78,19 +97,32 @@ absl::StatusOr<std::unique_ptr<VmFolder>> VmFolder::Create(const files::FileSyst
                            absl::StrCat("a disk of ", bytes, " bytes; needed: a multiple of 512"));
     }
   }
+  KS_ASSIGN_OR_RETURN(const bool was_there, files.Exists(folder));
   KS_RETURN_IF_ERROR(files.MakeFolders(folder));
   KS_ASSIGN_OR_RETURN(const std::vector<std::string> names, files.List(folder));
   for (const std::string& name : names) {
     if (absl::EndsWithIgnoreCase(name, ".vmx") && !absl::StartsWith(name, ".")) {
       return status::Error(v1::REASON_ALREADY_EXISTS,
-                           absl::StrCat(status::Quote(folder), " has a VM already"))
-          .Object("vm", spec.name);
+                           absl::StrCat("folder ", status::Quote(BaseName(folder)),
+                                        " of the datastore has a VM already"))
+          .Object("vm", spec.name)
+          .NextStep("Choose another name, or register the VM that is there.");
     }
   }
   VmPaths paths;
   paths.folder = std::string(folder);
   paths.stem = files::PathSafe(spec.name);
   paths.vmx_name = paths.stem + ".vmx";
+  const absl::Status written = WriteNew(files, paths, spec);
+  if (!written.ok()) {
+    RemoveNew(files, paths, names, was_there);
+    return written;
+  }
+  return Open(files, paths.Vmx());
+}
+
+absl::Status VmFolder::WriteNew(const files::FileSystem& files, const VmPaths& paths,
+                                const NewVm& spec) {
   Vmx vmx = NewVmx(spec.name, spec.guest_os, spec.uuid.empty() ? NewUuid() : spec.uuid,
                    paths.stem + ".nvram");
   // The .vmx comes last: without it there is no VM, and the next Create writes the rest again.
@@ -112,8 +144,7 @@ absl::StatusOr<std::unique_ptr<VmFolder>> VmFolder::Create(const files::FileSyst
     vmx.Set(device + ".deviceType", "scsi-hardDisk");
     vmx.Set(device + ".fileName", disk + ".vmdk");
   }
-  KS_RETURN_IF_ERROR(files.WriteFileAtomically(paths.Vmx(), vmx.Serialize(), 0600));
-  return Open(files, paths.Vmx());
+  return files.WriteFileAtomically(paths.Vmx(), vmx.Serialize(), 0600);
 }
 
 absl::StatusOr<std::unique_ptr<VmFolder>> VmFolder::Open(const files::FileSystem& files,
@@ -136,6 +167,20 @@ absl::StatusOr<std::unique_ptr<VmFolder>> VmFolder::Open(const files::FileSystem
   KS_RETURN_IF_ERROR(files.RemoveStaleTemporaries(vm->paths_.folder).status());
   KS_RETURN_IF_ERROR(vm->Load());
   return vm;
+}
+
+absl::optional<KeyId> VmFolder::ReadKeyId(const files::FileSystem& files, absl::string_view path) {
+  const absl::StatusOr<std::string> text = files.ReadFile(path, Vmx::kMaxFileBytes);
+  if (!text.ok()) return absl::nullopt;
+  // Line by line: one that is damaged says nothing about the others.
+  for (const absl::string_view line : absl::StrSplit(*text, '\n')) {
+    const absl::StatusOr<Vmx> vmx = Vmx::Parse(line, path);
+    const std::string* const locator = vmx.ok() ? vmx->Find(kKeySafe) : nullptr;
+    if (locator == nullptr) continue;
+    const absl::StatusOr<KeySafe> safe = ParseKeySafe(*locator, path);
+    if (safe.ok()) return safe->key;
+  }
+  return absl::nullopt;
 }
 
 absl::Status VmFolder::RecoverIfNeeded() {
@@ -162,7 +207,8 @@ absl::Status VmFolder::Load() {
     return status::Error(v1::REASON_VM_FILE_INVALID,
                          absl::StrCat(status::Quote(paths_.vmx_name), " is larger than ",
                                       Vmx::kMaxFileBytes, " bytes"))
-        .With("file", paths_.vmx_name);
+        .With("file", paths_.vmx_name)
+        .NextStep("Restore the file from a backup.");
   }
   KS_ASSIGN_OR_RETURN(Vmx vmx, Vmx::Parse(*text, paths_.vmx_name));
   KS_ASSIGN_OR_RETURN(absl::optional<SealedConfig> sealed,

@@ -109,7 +109,8 @@ class OpenVm {
 // name in front and metadata disk, provider, key_id.
 class VmFolder {
  public:
-  // Makes `folder` (if it is not there) and a plain VM in it. ALREADY_EXISTS if it has a .vmx.
+  // Makes `folder` (if it is not there) and a plain VM in it. ALREADY_EXISTS if it has a .vmx. What
+  // it made does not stay where it fails.
   static absl::StatusOr<std::unique_ptr<VmFolder>> Create(const files::FileSystem& files,
                                                           absl::string_view folder,
                                                           const NewVm& spec);
@@ -120,6 +121,10 @@ class VmFolder {
   ~VmFolder();
   VmFolder(const VmFolder&) = delete;
   VmFolder& operator=(const VmFolder&) = delete;
+
+  // The key that the .vmx at `path` names for its home, also where the rest of the file is damaged.
+  // None: it names none, or cannot be read.
+  static absl::optional<KeyId> ReadKeyId(const files::FileSystem& files, absl::string_view path);
 
   // Reads again what has changed on disk since (stat of each file), and recovers where needed.
   absl::Status Refresh();
@@ -132,6 +137,8 @@ class VmFolder {
   std::vector<ObjectKey> ListKeyIds() const;
   const VmPaths& paths() const { return paths_; }
   bool encrypted() const { return sealed_.has_value(); }
+  // As Describe() says it. Null: not encrypted.
+  const KeyId* key_id() const { return sealed_.has_value() ? &sealed_->home.key : nullptr; }
 
   // The judgement of a lock (S134, S135): the home DEK is unwrapped with the KEK and opens the
   // configuration. INVALID_STATE for a plain VM.
@@ -174,6 +181,8 @@ class VmFolder {
   VmFolder(const files::FileSystem& files, VmPaths paths)
       : files_(files), paths_(std::move(paths)) {}
 
+  static absl::Status WriteNew(const files::FileSystem& files, const VmPaths& paths,
+                               const NewVm& spec);
   absl::Status Load();
   absl::Status RecoverIfNeeded();
   void SetConfig(VmConfig config);

@@ -132,7 +132,8 @@ absl::Status VmFolder::PlanNewDisk(Plan* plan, const NewDisk& spec, KekCache& ke
   if (!spec.raw_image.empty()) {
     const absl::StatusOr<files::RandomAccessFile> image =
         files_.Open(spec.raw_image, files::OpenMode::kRead);
-    if (!image.ok()) return AsMissing(image.status(), spec.raw_image);
+    if (!image.ok())
+      return AsMissing(image.status(), spec.raw_image.substr(spec.raw_image.rfind('/') + 1));
     KS_ASSIGN_OR_RETURN(copy.source_bytes, image->Size());
     copy.source = spec.raw_image;
   }

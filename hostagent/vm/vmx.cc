@@ -71,7 +71,8 @@ absl::StatusOr<Vmx> Vmx::Parse(absl::string_view text, absl::string_view file) {
     return status::Error(v1::REASON_VM_FILE_INVALID,
                          absl::StrCat(status::Quote(file), " has ", text.size(),
                                       " bytes; a .vmx has at most ", kMaxFileBytes))
-        .With("file", file);
+        .With("file", file)
+        .NextStep("Restore the file from a backup.");
   }
   Vmx vmx;
   if (absl::StartsWith(text, kBom)) {
