@@ -9,9 +9,7 @@ absl::Status NoAnswer() {
   return status::Error(v1::REASON_INTERNAL, "the operation ended without an answer");
 }
 
-void UnaryCall::Answer(const absl::Status& status) {
-  Finish(status::ToGrpc(status));
-}
+void UnaryCall::Answer(const absl::Status& status) { Finish(status::ToGrpc(status)); }
 
 void UnaryCall::Unref() {
   if (refs_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;

@@ -93,8 +93,9 @@ class Reply {
 // The handler runs on a thread of gRPC: it posts to a strand and returns. `call` and `request` last
 // only until it returns: it copies what it needs later. A caller that has gone is not told to it.
 //
-// Time stands still while the handler runs; then what it has posted and called keeps it so. The call
-// itself does not: one that waits for a peer that is stopped or cut off ends at a virtual deadline.
+// Time stands still while the handler runs; then what it has posted and called keeps it so. The
+// call itself does not: one that waits for a peer that is stopped or cut off ends at a virtual
+// deadline.
 template <typename Request, typename Response, typename Handler>
 grpc::ServerUnaryReactor* HandleUnary(Gate* gate, std::string method,
                                       grpc::CallbackServerContext* context, const Request* request,
