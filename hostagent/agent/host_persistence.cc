@@ -40,7 +40,9 @@ void HostAgent::SetKeyPersistence(const Caller& caller,
           if (enabled && host_.config->mode() != config::MODE_TPM) {
             return answer(status::Error(v1::REASON_TPM_REQUIRED,
                                         "Key Persistence keeps keys under a TPM 2.0 only")
-                              .Object("host", host_.options.name));
+                              .Object("host", host_.options.name)
+                              .NextStep("Use a host with a TPM 2.0. Without one, its controller "
+                                        "sends the keys again after each boot."));
           }
           host_.config->Submit(
               [enabled](config::HostConfig* config) -> absl::StatusOr<bool> {

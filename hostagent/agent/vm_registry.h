@@ -216,7 +216,9 @@ void VmRegistry::RunOn(const std::string& name, Callback<T> done,
                        absl::AnyInvocable<void(VmPtr, Callback<T>)> body) {
   const VmPtr vm = Find(name);
   if (vm == nullptr) {
-    done(status::Error(v1::REASON_NOT_FOUND, "the host has no such VM").Object("vm", name));
+    done(status::Error(v1::REASON_NOT_FOUND, "the host has no such VM")
+             .Object("vm", name)
+             .NextStep("List the VMs of the host."));
     return;
   }
   if (vm->queue.size() >= kMaxQueued) {

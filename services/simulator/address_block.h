@@ -20,12 +20,18 @@ inline constexpr int kKmsControlPort = 8991;
 // else can be met there.
 class AddressBlock {
  public:
+  // Where the lock files of all clusters of a machine are.
+  static constexpr char kLockFolder[] = "/tmp";
   // Takes a free N of 1 to 254, tried from `first` on: an open file description lock on
   // LOCK_FOLDER/keysphere-127.N.lock, which ends with this process however that ends. All users of
   // the machine have to name the same folder. TOO_LARGE: all are taken.
   static absl::StatusOr<std::unique_ptr<AddressBlock>> Take(const files::FileSystem* files,
                                                             const std::string& lock_folder,
                                                             int first);
+  // Removes the lock file of a block whose cluster was killed. VM_IN_USE: another cluster has the
+  // block by now; NOT_FOUND: there is none.
+  static absl::Status RemoveDead(const files::FileSystem* files, const std::string& lock_folder,
+                                 int number);
   // Gives the block back and removes its lock file.
   ~AddressBlock();
   AddressBlock(const AddressBlock&) = delete;
@@ -51,6 +57,8 @@ class AddressBlock {
 
 // "127.3.0.1:8989" -> "127.3.0.1".
 std::string IpOf(const std::string& address);
+// "127.3.0.1:8989" -> 3; 0: it is in no block.
+int BlockOf(const std::string& address);
 
 }  // namespace keysphere::simulator
 

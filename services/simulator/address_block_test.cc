@@ -48,6 +48,21 @@ TEST_F(AddressBlockTest, ALockFileWithoutItsProcessIsTaken) {
   EXPECT_EQ((*block)->number(), 9);
 }
 
+TEST_F(AddressBlockTest, TheLockFileOfAKilledClusterIsRemovedUnlessAnotherHasIt) {
+  const std::string file = folder_ + "/keysphere-127.9.lock";
+  ASSERT_THAT(files_.WriteFileAtomically(file, "", 0600), IsOk());
+  {
+    const auto block = AddressBlock::Take(&files_, folder_, 9);
+    ASSERT_THAT(block, IsOk());
+    EXPECT_THAT(AddressBlock::RemoveDead(&files_, folder_, 9), HasReason(v1::REASON_VM_IN_USE));
+    EXPECT_TRUE(files_.Exists(file).value());
+  }
+  EXPECT_THAT(AddressBlock::RemoveDead(&files_, folder_, 9), HasReason(v1::REASON_NOT_FOUND));
+  ASSERT_THAT(files_.WriteFileAtomically(file, "", 0600), IsOk());
+  EXPECT_THAT(AddressBlock::RemoveDead(&files_, folder_, 9), IsOk());
+  EXPECT_FALSE(files_.Exists(file).value());
+}
+
 TEST_F(AddressBlockTest, AllTakenIsSaid) {
   EXPECT_THAT(AddressBlock::Take(&files_, folder_ + "/missing", 1),
               HasReason(v1::REASON_TOO_LARGE));
@@ -67,6 +82,10 @@ TEST_F(AddressBlockTest, EveryProcessHasAnAddressOfItsOwn) {
   EXPECT_EQ((*block)->Controller(1), "127.77.1.2:8989");
   EXPECT_EQ((*block)->Host(250), "127.77.11.1:8990");
   EXPECT_EQ(IpOf((*block)->Host(0)), "127.77.10.1");
+  EXPECT_EQ(BlockOf((*block)->Host(0)), 77);
+  for (const char* const other : {"", "127.0.0.1:80", "127.255.0.1:80", "10.77.0.1:80", "::1"}) {
+    EXPECT_EQ(BlockOf(other), 0) << other;
+  }
 }
 
 }  // namespace

@@ -28,6 +28,7 @@
 #include "services/simulator/bootstrap.h"
 #include "services/simulator/cluster.h"
 #include "services/simulator/cluster_folder.h"
+#include "services/simulator/failure.h"
 #include "services/simulator/kms_link.h"
 #include "services/simulator/simulator.h"
 #include "services/simulator/simulator_api.h"
@@ -162,7 +163,8 @@ void Program::End(const absl::Status& status) {
 }
 
 absl::Status Program::MakeFolder() {
-  KS_ASSIGN_OR_RETURN(addresses_, AddressBlock::Take(&files_, "/tmp", 1 + getpid() % 254));
+  KS_ASSIGN_OR_RETURN(addresses_,
+                      AddressBlock::Take(&files_, AddressBlock::kLockFolder, 1 + getpid() % 254));
   ClusterFolder::Options options;
   options.path = flags_.dir;
   options.keep = flags_.keep;
@@ -365,6 +367,7 @@ int main(int argc, char** argv) {
   const bool understood = status.ok();
   if (understood) status = program.Run();
   if (status.ok()) return 0;
+  if (understood) std::printf("%s\n", keysphere::simulator::FailedLine(status).c_str());
   std::fprintf(stderr, "keysphere-simulator: %s\n", keysphere::status::ToString(status).c_str());
   return understood ? 1 : 2;
 }

@@ -205,7 +205,9 @@ absl::StatusOr<sim::v1::SetFaultRequest> Simulator::KmsFaultFor(
   *told.mutable_fault() = request.fault();
   if (deps_.master != nullptr) {
     if (request.fault().has_latency_jitter()) {
-      return status::Error(v1::REASON_UNSUPPORTED, "latency_jitter works on real time only");
+      return status::Error(v1::REASON_UNSUPPORTED, "latency_jitter works on real time only")
+          .Object("process", node.name())
+          .NextStep("Leave the jitter out, or start a cluster without --simulated-time.");
     }
     // A call under way holds time back: what is to take time waits at the caller.
     const bool hangs = request.fault().mode() == sim::v1::KmsFault::MODE_HANG;

@@ -307,7 +307,9 @@ TEST_F(SimulatorTest, OnSimulatedTimeAKmsIsSlowByItsLinks) {
 
   fault.Clear();
   fault.mutable_latency_jitter()->set_seconds(1);
-  EXPECT_THAT(SetKmsFault(fault), HasReason(v1::REASON_UNSUPPORTED));
+  const absl::Status refused = SetKmsFault(fault);
+  EXPECT_THAT(refused, HasReason(v1::REASON_UNSUPPORTED));
+  EXPECT_FALSE(status::DetailOf(refused).next_step().empty());
 }
 
 TEST_F(SimulatorTest, AFurtherHostIsStarted) {

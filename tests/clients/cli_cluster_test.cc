@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/files/file_system.h"
 #include "common/status/matchers.h"
+#include "services/simulator/address_block.h"
 #include "services/simulator/cluster_folder.h"
 #include "tests/clients/command.h"
 
@@ -65,10 +66,107 @@ TEST_F(CliClusterTest, DownRemovesWhatAKilledSimulatorLeft) {
   EXPECT_EQ(again.code, 1);
   EXPECT_THAT(again.out, HasSubstr("`keysphere down --dir`"));
 
+  const auto text = files_.ReadFile(dir_ + "/cluster.json", 1 << 20);
+  const int block = simulator::BlockOf(simulator::ClusterFromJson(text.value_or("{}"))->address());
+  const std::string lock =
+      absl::StrCat(simulator::AddressBlock::kLockFolder, "/keysphere-127.", block, ".lock");
+  EXPECT_TRUE(files_.Exists(lock).value()) << lock;
   const CommandResult down = Cli({"down"});
   EXPECT_EQ(down.code, 0) << down.out;
+  EXPECT_FALSE(files_.Exists(lock).value()) << lock;
   EXPECT_THAT(files_.List(dir_).value(), IsEmpty());
   EXPECT_EQ(Cli({"up", "--hosts", "1", "--detach"}).code, 0);
+}
+
+TEST_F(CliClusterTest, WhyTheSimulatorDidNotStartIsTheReason) {
+  ASSERT_THAT(files_.WriteFileAtomically(dir_ + "/mine", "precious", 0600), IsOk());
+  for (const bool detach : {false, true}) {
+    std::vector<std::string> command = {"up", "--hosts", "0"};
+    if (detach) command.push_back("--detach");
+    const CommandResult result = Cli(command);
+    EXPECT_EQ(result.code, 1);
+    EXPECT_THAT(result.out, HasSubstr("error: INVALID_STATE: "));
+    EXPECT_THAT(result.out, HasSubstr("  next:   "));
+    EXPECT_THAT(result.out, Not(HasSubstr("UNREACHABLE")));
+  }
+  EXPECT_EQ(files_.ReadFile(dir_ + "/mine", 100).value(), "precious");
+  ASSERT_THAT(files_.Remove(dir_ + "/mine"), IsOk());
+}
+
+TEST_F(CliClusterTest, S138_TheRecoveryKeyIsPrintedWhenAskedFor) {
+  ASSERT_EQ(Cli({"up", "--hosts", "1", "--tpm", "1", "--detach"}).code, 0);
+  const CommandResult asked = Cli({"host", "status", "esx-1", "--recovery-key"});
+  ASSERT_EQ(asked.code, 0) << asked.out;
+  const size_t at = asked.out.find_first_not_of(' ', asked.out.find("recovery key") + 12);
+  const std::string key = asked.out.substr(at, asked.out.find('\n', at) - at);
+  ASSERT_GE(key.size(), 16u) << asked.out;
+  const CommandResult shown = Cli({"host", "status", "esx-1"});
+  EXPECT_EQ(shown.code, 0);
+  EXPECT_THAT(shown.out, HasSubstr("--recovery-key"));
+  EXPECT_THAT(shown.out, Not(HasSubstr(key)));
+  EXPECT_THAT(Cli({"-o", "json", "host", "status", "esx-1"}).out, Not(HasSubstr(key)));
+  EXPECT_THAT(Cli({"-o", "json", "host", "status", "esx-1", "--recovery-key"}).out, HasSubstr(key));
+  // After its restart the host tells it no more.
+  ASSERT_EQ(Cli({"host", "reboot", "esx-1"}).code, 0);
+  const CommandResult late = Cli({"host", "status", "esx-1", "--recovery-key"});
+  EXPECT_EQ(late.code, 1);
+  EXPECT_THAT(late.out, HasSubstr("INVALID_STATE"));
+  EXPECT_THAT(Cli({"host", "status", "esx-1"}).out, Not(HasSubstr("recovery key")));
+}
+
+TEST_F(CliClusterTest, ARevisionThatDoesNotExistYetIsRefused) {
+  ASSERT_EQ(Cli({"up", "--hosts", "0", "--detach"}).code, 0);
+  const CommandResult watch = Cli({"event", "watch", "--after", "99999999"});
+  EXPECT_EQ(watch.code, 1);
+  EXPECT_THAT(watch.out, HasSubstr("INVALID_ARGUMENT"));
+  EXPECT_THAT(watch.out, HasSubstr("the newest is "));
+  EXPECT_EQ(Cli({"event", "watch", "--after", "-2"}).code, 2);
+}
+
+TEST_F(CliClusterTest, NamesCannotPlayWithTheTerminal) {
+  ASSERT_EQ(Cli({"up", "--hosts", "1", "--detach"}).code, 0);
+  const std::string control = "\xE2\x80\xAE";  // writes from right to left
+  const std::string name = absl::StrCat("q", control, "b");
+  for (const std::vector<std::string>& command :
+       {std::vector<std::string>{"vm", "create", name, "--host", "esx-1"},
+        {"vm", "show", name},
+        {"vm", "explain", name},
+        {"vm", "unregister", name},
+        {"vm", "show", name}}) {
+    const CommandResult result = Cli(command);
+    EXPECT_THAT(result.out, HasSubstr("q")) << command[1];
+    EXPECT_THAT(result.out, Not(HasSubstr(control))) << command[1];
+  }
+}
+
+TEST_F(CliClusterTest, ErrorsSayWhatToDoNext) {
+  ASSERT_EQ(Cli({"up", "--hosts", "1", "--kms", "1", "--encrypted-by", "standard",
+                 "--simulated-time", "--detach"})
+                .code,
+            0);
+  const std::string next = "  next:   ";
+  EXPECT_THAT(Cli({"kms", "latency", "kms-1", "1s", "--jitter", "1s"}).out, HasSubstr(next));
+  EXPECT_THAT(Cli({"host", "key-persistence", "esx-1", "on"}).out, HasSubstr(next));
+  EXPECT_THAT(Cli({"host", "core-dump", "esx-1", "--vm", "nope"}).out, HasSubstr(next));
+
+  // A KMIP user and its password come and go together.
+  const std::string password = ::testing::TempDir() + "/password";
+  ASSERT_THAT(files_.WriteFileAtomically(password, "secret\n", 0600), IsOk());
+  const CommandResult half = Cli({"provider", "update", "skp-1", "--kms-user", "alice"});
+  EXPECT_EQ(half.code, 1);
+  EXPECT_THAT(half.out, HasSubstr("user_name and password come together"));
+  EXPECT_THAT(half.out, HasSubstr(next));
+  CommandResult update =
+      Cli({"provider", "update", "skp-1", "--kms-user", "alice", "--kms-password-file", password});
+  EXPECT_EQ(update.code, 0) << update.out;
+  EXPECT_THAT(update.out, HasSubstr("alice"));
+  update = Cli({"provider", "update", "skp-1", "--kms-user", ""});
+  EXPECT_EQ(update.code, 0) << update.out;
+  EXPECT_THAT(update.out, Not(HasSubstr("alice")));
+
+  const CommandResult trust = Cli({"provider", "update", "skp-1", "--trust", password});
+  EXPECT_EQ(trust.code, 1);
+  EXPECT_THAT(trust.out, HasSubstr("INVALID_ARGUMENT"));
 }
 
 TEST_F(CliClusterTest, FlagsOfUpThatDoNotFitEachOtherAreUsageErrors) {
@@ -123,7 +221,13 @@ TEST_F(CliClusterTest, AWriteThatDoesNotFitWritesNothing) {
   ASSERT_EQ(Cli({"vm", "read", "vm-1", "--file", disk}).code, 0);
   EXPECT_TRUE(files_.ReadFile(disk, 2 << 20).value() == std::string(1 << 20, '\0'));
 
-  EXPECT_EQ(Cli({"vm", "write", "vm-1", "--file", image, "--length", "1M"}).code, 0);
+  const CommandResult whole =
+      Cli({"-o", "json", "vm", "write", "vm-1", "--file", image, "--length", "1M"});
+  EXPECT_EQ(whole.code, 0);
+  EXPECT_THAT(whole.out, HasSubstr("\"vm\": \"vm-1\""));
+  EXPECT_THAT(whole.out, HasSubstr("\"offset\": \"0\""));
+  EXPECT_THAT(whole.out, HasSubstr("\"bytes\": \"1048576\""));
+  EXPECT_THAT(whole.out, HasSubstr(absl::StrCat("\"file\": \"", image, "\"")));
   piped.insert(piped.end(), {"--offset", "1"});
   piped[2] = absl::StrCat("printf xyz | (", Words({})[2], ")");
   EXPECT_THAT(RunCommand(piped).out, HasSubstr("wrote 3 bytes"));
@@ -141,7 +245,24 @@ TEST_F(CliClusterTest, AReadThatFailsLeavesTheFileAsItWas) {
   ASSERT_EQ(Cli({"vm", "power-on", "vm-1"}).code, 0);
   EXPECT_EQ(Cli({"vm", "read", "vm-1", "--disk", "scsi3:3", "--file", mine}).code, 1);
   EXPECT_EQ(Cli({"vm", "read", "vm-1", "--offset", "1G", "--length", "1", "--file", mine}).code, 1);
+  // Part of it is there, part is not: the numbers told are those that were said.
+  const CommandResult partly =
+      Cli({"vm", "read", "vm-1", "--offset", "768K", "--length", "512K", "--file", mine});
+  EXPECT_EQ(partly.code, 1);
+  EXPECT_THAT(partly.out, HasSubstr("INVALID_ARGUMENT"));
+  EXPECT_THAT(partly.out, HasSubstr("the disk has 1048576 bytes: 524288 bytes from offset 786432"));
   EXPECT_EQ(files_.ReadFile(mine, 100).value(), "precious");
+  const CommandResult read =
+      Cli({"-o", "json", "vm", "read", "vm-1", "--offset", "1M", "--file", mine + "-end"});
+  EXPECT_EQ(read.code, 0) << read.out;
+  EXPECT_THAT(read.out, HasSubstr("\"offset\": \"1048576\""));
+  EXPECT_THAT(read.out, HasSubstr("\"bytes\": \"0\""));
+  // What goes to stdout is the data alone.
+  std::vector<std::string> piped =
+      Words({"-o", "json", "vm", "read", "vm-1", "--length", "4", "--file", "-"});
+  piped[2] = absl::StrCat("(", piped[2], ") 2>/dev/null");
+  piped[2].replace(piped[2].find("2>&1"), 4, "");
+  EXPECT_EQ(RunCommand(piped).out, std::string(4, '\0'));
   EXPECT_EQ(Cli({"vm", "read", "vm-1", "--length", "0", "--file", mine}).code, 0);
   EXPECT_EQ(files_.ReadFile(mine, 100).value(), "");
 }

@@ -29,7 +29,7 @@ void AddRoles(Command* root) {
         table.Add({role.name(), YesNo(role.built_in()), Join(role.privileges())});
       }
       table.Print(session->out());
-      session->out() << "privileges: " << Join(shown.known_privileges()) << '\n';
+      session->Say("privileges: ", Join(shown.known_privileges()));
     });
   });
   struct Args {
@@ -50,7 +50,7 @@ void AddRoles(Command* root) {
     KS_ASSIGN_OR_RETURN(const v1::Role role,
                         session->Ask<Access>(&AccessStub::async::SetRole, request));
     return session->Show(role, [session](const v1::Role& shown) {
-      session->out() << shown.name() << ": " << Join(shown.privileges()) << '\n';
+      session->Say(shown.name(), ": ", Join(shown.privileges()));
     });
   });
   auto name = std::make_shared<std::string>();
@@ -61,16 +61,14 @@ void AddRoles(Command* root) {
     request.set_name(*name);
     KS_ASSIGN_OR_RETURN(const v1::DeleteRoleResponse response,
                         session->Ask<Access>(&AccessStub::async::DeleteRole, request));
-    return session->Show(response, [&](const v1::DeleteRoleResponse&) {
-      session->out() << "deleted " << *name << '\n';
-    });
+    return session->Show(response,
+                         [&](const v1::DeleteRoleResponse&) { session->Say("deleted ", *name); });
   });
 }
 
 absl::Status ShowUser(Session* session, const v1::User& user) {
   return session->Show(user, [session](const v1::User& shown) {
-    session->out() << shown.name() << ": " << (shown.role().empty() ? "no role" : shown.role())
-                   << '\n';
+    session->Say(shown.name(), ": ", shown.role().empty() ? "no role" : shown.role());
   });
 }
 
@@ -132,7 +130,7 @@ void AddUsers(Command* root) {
     KS_ASSIGN_OR_RETURN(
         const sim::v1::IssueUserCertificateResponse response,
         AskSimulator(session, &sim::v1::Simulator::Stub::async::IssueUserCertificate, request));
-    if (had) session->err() << "replaced the former certificate of " << issue_args->user << '\n';
+    if (had) session->Warn("replaced the former certificate of ", issue_args->user);
     return session->Show(response, [&](const sim::v1::IssueUserCertificateResponse& shown) {
       Fields fields;
       fields.Add("certificate", shown.certificate_file())

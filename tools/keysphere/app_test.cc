@@ -174,6 +174,13 @@ TEST(AppTest, UsageMistakesEndWithTwo) {
       {"host", "key-persistence", "esx-1", "perhaps"},
       {"kms", "fault", "kms-1"},
       {"kms", "fault", "kms-1", "--mode", "sulk"},
+      {"kms", "fault", "kms-1", "--drop-after", "0"},
+      {"kms", "fault", "kms-1", "--fail-request", "0"},
+      {"provider", "create", "p", "--kmip", "--kms-server", "k", "--kms-user", "u"},
+      {"provider", "update", "p", "--kms-user", "", "--kms-password-stdin"},
+      {"pki", "ca", "/nowhere", "--trust-domain", "d", "--not-after", "2020-01-01T00:00:00Z"},
+      {"pki", "issue", "user", "u", "--ca", "/nowhere", "--not-after", "2020-01-01T00:00:00Z"},
+      {"event", "watch", "--after", "-2"},
       {"kms", "latency", "kms-1", "soon"},
       {"up", "--encrypted-by", "magic"},
       {"host", "move", "esx-1"},
@@ -222,6 +229,12 @@ TEST(AppTest, WordsAreUtf8) {
   EXPECT_THAT(RunCli({"vm", "show", "\xC3\n\xBC"}).err, HasSubstr("not valid UTF-8"));
 }
 
+TEST(AppTest, NoKmsUserAnyMoreIsAChange) {
+  // It gets as far as to look for a vCenter.
+  EXPECT_THAT(RunCli({"provider", "update", "skp-1", "--kms-user", ""}).err,
+              HasSubstr("no cluster of yours runs here"));
+}
+
 TEST(AppTest, AnUnknownCommandIsNamed) {
   EXPECT_THAT(RunCli({"frobnicate"}).err, HasSubstr("keysphere has no command \"frobnicate\""));
   EXPECT_THAT(RunCli({"-o", "json", "vm", "frob", "web-1"}).err,
@@ -234,6 +247,10 @@ TEST(AppTest, AnUnknownCommandIsNamed) {
 TEST(AppTest, ARangeIsToldWithTheMistake) {
   EXPECT_THAT(RunCli({"up", "--hosts", "-1"}).err, HasSubstr("0 to 2500, not -1"));
   EXPECT_THAT(RunCli({"event", "list", "-n", "-1"}).err, HasSubstr("at least 0, not -1"));
+  EXPECT_THAT(RunCli({"kms", "fault", "kms-1", "--drop-after", "0"}).err,
+              HasSubstr("at least 1, not 0"));
+  EXPECT_THAT(RunCli({"kms", "fault", "kms-1", "--fail-request", "0"}).err,
+              HasSubstr("1 to 1000000, not 0"));
 }
 
 TEST(AppTest, WithoutAClusterTheReasonIsPrinted) {
@@ -365,6 +382,13 @@ TEST(AppTest, PkiMakesAuthoritiesAndCertificates) {
   EXPECT_EQ(RunCli({"pki", "issue", "host", "esx-2", "--ca", dir, "--not-after", "tomorrow"}).code,
             kUsage);
   EXPECT_EQ(RunCli({"pki", "show", dir + "/none.crt"}).code, kRefused);
+  WriteFile(dir + "/text", "no certificate");
+  const Result no_certificate = RunCli({"pki", "show", dir + "/text"});
+  EXPECT_EQ(no_certificate.code, kRefused);
+  EXPECT_THAT(no_certificate.err, HasSubstr("error: INVALID_ARGUMENT: "));
+  EXPECT_THAT(no_certificate.err, HasSubstr("holds no certificate in PEM"));
+  EXPECT_THAT(no_certificate.err, HasSubstr("  object: file/"));
+  EXPECT_THAT(no_certificate.err, HasSubstr("  next:   "));
 }
 
 // Asks a shell with the script what it would offer for a line.

@@ -86,9 +86,8 @@ void AddClusterCommands(Command* root) {
       request.set_name(*name);
       KS_ASSIGN_OR_RETURN(const v1::DeleteClusterResponse response,
                           session->Ask<Clusters>(&Stub::async::DeleteCluster, request));
-      return session->Show(response, [&](const v1::DeleteClusterResponse&) {
-        session->out() << "deleted " << *name << '\n';
-      });
+      return session->Show(
+          response, [&](const v1::DeleteClusterResponse&) { session->Say("deleted ", *name); });
     });
   }
 }

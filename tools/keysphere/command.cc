@@ -166,6 +166,14 @@ void Command::Option(std::vector<std::string>* target, const std::string& name,
       ->option_text(value + " (repeatable)");
 }
 
+void Command::Option(absl::optional<std::string>* target, const std::string& name,
+                     const std::string& value, const std::string& help) {
+  const std::function<void(const std::string&)> set = [target](const std::string& given) {
+    *target = given;
+  };
+  app_->add_option_function<std::string>(name, set, help)->option_text(value);
+}
+
 void Command::Flag(bool* target, const std::string& name, const std::string& help) {
   app_->add_flag(name, *target, help);
 }

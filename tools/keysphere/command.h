@@ -55,6 +55,9 @@ class Command {
               int64_t most = std::numeric_limits<int64_t>::max());
   void Option(std::vector<std::string>* target, const std::string& name, const std::string& value,
               const std::string& help);
+  // For one where "" means something else than that it is left out.
+  void Option(absl::optional<std::string>* target, const std::string& name,
+              const std::string& value, const std::string& help);
   void Flag(bool* target, const std::string& name, const std::string& help);
   // "--NAME" and "--no-NAME"; neither: stays empty.
   void YesNo(absl::optional<bool>* target, const std::string& name, const std::string& help);

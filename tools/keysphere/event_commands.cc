@@ -85,8 +85,8 @@ void AddEventWatch(Command* group) {
     const absl::Status ended = session->ReadStream<Events>(
         channel, &Events::Stub::async::WatchEvents, request, [&](const v1::Event& event) {
           printed = session->Show(event, [session](const v1::Event& shown) {
-            session->out() << FormatTimestamp(shown.time()) << "  " << shown.type() << "  "
-                           << shown.object() << "  " << shown.message() << '\n';
+            session->Say(FormatTimestamp(shown.time()), "  ", shown.type(), "  ", shown.object(),
+                         "  ", shown.message());
           });
           session->out() << std::flush;
           return printed.ok() && ++seen != args->count;
@@ -139,8 +139,8 @@ void AddAlarms(Command* root) {
       KS_ASSIGN_OR_RETURN(const v1::Alarm alarm,
                           session->Ask<Alarms>(&Alarms::Stub::async::AcknowledgeAlarm, request));
       return session->Show(alarm, [session](const v1::Alarm& shown) {
-        session->out() << shown.name() << " of " << shown.object() << ": acknowledged by "
-                       << shown.acknowledged_by() << '\n';
+        session->Say(shown.name(), " of ", shown.object(), ": acknowledged by ",
+                     shown.acknowledged_by());
       });
     });
   }
@@ -181,14 +181,13 @@ absl::Status Wait(Session* session, const v1::WaitForRequest& request, bool appe
   const absl::Status ended = session->ReadStream<Events>(
       channel, &Events::Stub::async::WaitFor, request, [&](const v1::WaitForResponse& now) {
         last = now;
-        if (draw) session->err() << "\r\x1b[K" << now.state() << std::flush;
+        if (draw) session->err() << "\r\x1b[K" << Printable(now.state()) << std::flush;
         return !now.holds();
       });
   if (draw) session->err() << "\r\x1b[K" << std::flush;
   KS_RETURN_IF_ERROR(ended);
-  return session->Show(last, [session](const v1::WaitForResponse& shown) {
-    session->out() << shown.state() << '\n';
-  });
+  return session->Show(
+      last, [session](const v1::WaitForResponse& shown) { session->Say(shown.state()); });
 }
 
 // "on" -> POWER_STATE_ON and the like; the choices are checked before.

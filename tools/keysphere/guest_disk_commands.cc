@@ -1,4 +1,5 @@
 #include <fcntl.h>
+#include <google/protobuf/struct.pb.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -117,7 +118,7 @@ class Progress {
   }
   void Tell(int64_t done, int64_t total) {
     if (!session_->environment().terminal || total <= kChunkBytes) return;
-    session_->err() << '\r' << what_ << ' ' << done * 100 / total << " % " << std::flush;
+    session_->err() << "\r" << Printable(what_) << ' ' << done * 100 / total << " % " << std::flush;
     drawn_ = true;
   }
 
@@ -127,26 +128,74 @@ class Progress {
   bool drawn_ = false;
 };
 
+// What was done. As JSON: 64-bit counts are strings, as in all JSON of this program.
+absl::Status Tell(Session* session, const Args& args, const std::string& did, int64_t offset,
+                  int64_t bytes) {
+  const bool standard = args.file == "-";
+  // Where the data itself goes to stdout, nothing else does.
+  std::ostream& out = standard && did == "read" ? session->err() : session->out();
+  if (!session->json()) {
+    if (did == "write") {
+      session->Warn("wrote ", bytes, " bytes");
+    } else if (!standard) {
+      session->Warn("read ", bytes, " bytes into ", args.file);
+    }
+    return absl::OkStatus();
+  }
+  google::protobuf::Struct object;
+  auto& fields = *object.mutable_fields();
+  fields["vm"].set_string_value(args.vm);
+  fields["disk"].set_string_value(args.disk);
+  fields["offset"].set_string_value(absl::StrCat(offset));
+  fields["bytes"].set_string_value(absl::StrCat(bytes));
+  fields["file"].set_string_value(args.file);
+  KS_ASSIGN_OR_RETURN(const std::string text, ToJson(object));
+  out << text;
+  return absl::OkStatus();
+}
+
+absl::Status DoesNotFit(const Args& args, int64_t capacity, int64_t offset,
+                        const std::string& bytes, const std::string& did) {
+  return status::Error(v1::REASON_INVALID_ARGUMENT,
+                       absl::StrCat("the disk has ", capacity, " bytes: ", bytes,
+                                    " bytes from offset ", offset, " do not fit"))
+      .Object("vm", args.vm)
+      .NextStep(absl::StrCat("Nothing was ", did, ". Say --offset and --length that fit."));
+}
+
+absl::StatusOr<int64_t> CapacityOf(Session* session, const Session::ChannelPtr& channel,
+                                   const Args& args) {
+  host::v1::ReadGuestDiskRequest request;
+  request.set_vm(args.vm);
+  request.set_disk(args.disk);
+  KS_ASSIGN_OR_RETURN(const host::v1::ReadGuestDiskResponse response,
+                      session->AskAt<HostVms>(channel, &Stub::async::ReadGuestDisk, request));
+  return response.capacity_bytes();
+}
+
 absl::Status ReadDisk(Session* session, const Args& args) {
   KS_ASSIGN_OR_RETURN(int64_t offset, ParseBytes(args.offset));
-  int64_t end = -1;
+  int64_t length = -1;
   if (!args.length.empty()) {
-    KS_ASSIGN_OR_RETURN(const int64_t length, ParseBytes(args.length));
-    end = offset + length;
+    KS_ASSIGN_OR_RETURN(length, ParseBytes(args.length));
   }
   KS_ASSIGN_OR_RETURN(const Session::ChannelPtr channel, HostOf(session, args));
+  KS_ASSIGN_OR_RETURN(const int64_t capacity, CapacityOf(session, channel, args));
+  const int64_t room = capacity - offset;
+  if (room < 0 || length > room) {
+    return DoesNotFit(args, capacity, offset, absl::StrCat(std::max<int64_t>(length, 0)), "read");
+  }
+  const int64_t begin = offset;
+  const int64_t end = offset + (length < 0 ? room : length);
   // Opened, and what it held dropped, only when the host has answered.
   absl::optional<Stream> file;
   Progress progress(session, absl::StrCat("read ", args.vm));
-  const int64_t begin = offset;
   do {
     host::v1::ReadGuestDiskRequest request;
     request.set_vm(args.vm);
     request.set_disk(args.disk);
     request.set_offset(offset);
-    // The first answer tells how large the disk is: its begin is there in any disk.
-    const int64_t want = end < 0 ? 4096 : end - offset;
-    request.set_length(static_cast<int32_t>(std::min(want, kChunkBytes)));
+    request.set_length(static_cast<int32_t>(std::min(end - offset, kChunkBytes)));
     KS_ASSIGN_OR_RETURN(const host::v1::ReadGuestDiskResponse response,
                         session->AskAt<HostVms>(channel, &Stub::async::ReadGuestDisk, request));
     if (!file.has_value()) {
@@ -157,43 +206,25 @@ absl::Status ReadDisk(Session* session, const Args& args) {
     if (response.data().empty()) break;
     KS_RETURN_IF_ERROR(file->Write(response.data()));
     offset += response.data().size();
-    if (end < 0) end = response.capacity_bytes();
     progress.Tell(offset - begin, end - begin);
   } while (offset < end);
-  if (args.file != "-") {
-    session->err() << "read " << offset - begin << " bytes into " << args.file << '\n';
-  }
-  return absl::OkStatus();
-}
-
-absl::Status DoesNotFit(const Args& args, int64_t capacity, int64_t offset,
-                        const std::string& bytes) {
-  return status::Error(v1::REASON_INVALID_ARGUMENT,
-                       absl::StrCat("the disk has ", capacity, " bytes: ", bytes,
-                                    " bytes from offset ", offset, " do not fit"))
-      .Object("vm", args.vm)
-      .NextStep("Nothing was written. Say --offset and --length that fit.");
+  return Tell(session, args, "read", begin, offset - begin);
 }
 
 // What is to be written, `bytes` of `file` (-1: all of it, and nobody knows how much that is), so
 // that nothing is written of what does not fit. What it had to read for that is in `ahead`.
 absl::Status CheckFits(Session* session, const Session::ChannelPtr& channel, const Args& args,
                        int64_t offset, int64_t bytes, const Stream& file, std::string* ahead) {
-  host::v1::ReadGuestDiskRequest request;
-  request.set_vm(args.vm);
-  request.set_disk(args.disk);
-  KS_ASSIGN_OR_RETURN(const host::v1::ReadGuestDiskResponse response,
-                      session->AskAt<HostVms>(channel, &Stub::async::ReadGuestDisk, request));
-  const int64_t capacity = response.capacity_bytes();
+  KS_ASSIGN_OR_RETURN(const int64_t capacity, CapacityOf(session, channel, args));
   const int64_t room = capacity - offset;
   if (room < 0 || bytes > room) {
-    return DoesNotFit(args, capacity, offset, absl::StrCat(std::max<int64_t>(bytes, 0)));
+    return DoesNotFit(args, capacity, offset, absl::StrCat(std::max<int64_t>(bytes, 0)), "written");
   }
   // A pipe into a larger disk is written as it comes.
   if (bytes >= 0 || room > kMaxAheadBytes) return absl::OkStatus();
   KS_ASSIGN_OR_RETURN(*ahead, file.Read(room + 1));
   if (static_cast<int64_t>(ahead->size()) <= room) return absl::OkStatus();
-  return DoesNotFit(args, capacity, offset, absl::StrCat("more than ", room));
+  return DoesNotFit(args, capacity, offset, absl::StrCat("more than ", room), "written");
 }
 
 absl::Status WriteDisk(Session* session, const Args& args) {
@@ -238,8 +269,7 @@ absl::Status WriteDisk(Session* session, const Args& args) {
     progress.Tell(offset - begin, total);
     data = std::move(next);
   }
-  session->err() << "wrote " << offset - begin << " bytes\n";
-  return absl::OkStatus();
+  return Tell(session, args, "write", begin, offset - begin);
 }
 
 }  // namespace
@@ -250,7 +280,9 @@ void AddGuestDiskCommands(Command* vm) {
     Command command = vm->Sub("read", "Read a disk as the guest sees it",
                               "vm read web-1 --disk scsi0:0 --file disk.img");
     args->AddTo(&command);
-    command.Required(&args->file, "--file", "FILE", "where the bytes go; -: stdout");
+    command.Required(
+        &args->file, "--file", "FILE",
+        "where the bytes go; -: stdout (with -o json what was read is told on stderr)");
     command.Run([args](Session* session) { return ReadDisk(session, *args); });
   }
   {

@@ -213,9 +213,8 @@ void AddRemove(Command* group) {
     request.set_name(*name);
     KS_ASSIGN_OR_RETURN(const v1::RemoveHostResponse response,
                         session->Ask<Hosts>(&Stub::async::RemoveHost, request));
-    return session->Show(response, [&](const v1::RemoveHostResponse&) {
-      session->out() << "removed " << *name << '\n';
-    });
+    return session->Show(response,
+                         [&](const v1::RemoveHostResponse&) { session->Say("removed ", *name); });
   });
 }
 
@@ -257,12 +256,10 @@ void AddEnableEncryption(Command* group) {
                         session->Ask<Hosts>(&Stub::async::ConfigureCryptoKey, request));
     return session->Show(response, [session](const v1::ConfigureCryptoKeyResponse& shown) {
       PrintHost(shown.host(), session->out());
-      session->out() << "unlocked: "
-                     << (shown.unlocked_vms_size() == 0 ? "none" : Join(shown.unlocked_vms()))
-                     << '\n';
+      session->Say("unlocked: ",
+                   shown.unlocked_vms_size() == 0 ? "none" : Join(shown.unlocked_vms()));
       for (const auto& locked : shown.still_locked()) {
-        session->out() << "still locked: " << locked.vm() << ": " << locked.explanation().summary()
-                       << '\n';
+        session->Say("still locked: ", locked.vm(), ": ", locked.explanation().summary());
       }
     });
   });
@@ -305,16 +302,31 @@ template <typename Request>
 using HostMethod = rpc::internal::UnaryMethod<rpc::Client<Hosts>::Async, Request, v1::Host>;
 
 void AddStatus(Command* group) {
-  auto name = std::make_shared<std::string>();
-  Command command = group->Sub(
-      "status", "Ask a host itself: state, TPM, configuration, recovery key", "host status esx-1");
-  command.Argument(name.get(), "NAME", "the host");
-  command.Run([name](Session* session) -> absl::Status {
-    KS_ASSIGN_OR_RETURN(const Session::ChannelPtr channel, session->Host(*name));
-    KS_ASSIGN_OR_RETURN(const host::v1::GetHostStatusResponse response,
+  struct Args {
+    std::string name;
+    bool recovery_key = false;
+  };
+  auto args = std::make_shared<Args>();
+  Command command =
+      group->Sub("status", "Ask a host itself: state, TPM, configuration", "host status esx-1");
+  command.Argument(&args->name, "NAME", "the host");
+  command.Flag(&args->recovery_key, "--recovery-key",
+               "print the recovery key, which a host tells until its first restart: note it");
+  command.Run([args](Session* session) -> absl::Status {
+    KS_ASSIGN_OR_RETURN(const Session::ChannelPtr channel, session->Host(args->name));
+    KS_ASSIGN_OR_RETURN(host::v1::GetHostStatusResponse response,
                         session->AskAt<HostStatus>(channel, &HostStatus::Stub::async::GetHostStatus,
                                                    host::v1::GetHostStatusRequest()));
-    return session->Show(response, [session](const host::v1::GetHostStatusResponse& shown) {
+    Wiper wipe(response.mutable_recovery_key());
+    const bool has_recovery_key = !response.recovery_key().empty();
+    if (args->recovery_key && !has_recovery_key) {
+      return status::Error(v1::REASON_INVALID_STATE, "the host tells its recovery key no more")
+          .Object("host", args->name)
+          .NextStep("It is told from the making of the host's configuration to the next restart.");
+    }
+    if (!args->recovery_key) response.clear_recovery_key();
+    return session->Show(response, [session, has_recovery_key](
+                                       const host::v1::GetHostStatusResponse& shown) {
       Fields fields;
       fields.Add("name", shown.name())
           .Add("version", shown.version())
@@ -332,7 +344,9 @@ void AddStatus(Command* group) {
           .Add("boot", shown.boot_complete() ? "complete" : "not complete")
           .Add("boot id", shown.boot_id())
           .Add("datastores", Join(shown.datastores()))
-          .Add("recovery key", shown.recovery_key())
+          .Add("recovery key", !has_recovery_key              ? ""
+                               : shown.recovery_key().empty() ? "note it (--recovery-key)"
+                                                              : shown.recovery_key())
           .Print(session->out());
     });
   });
@@ -361,7 +375,7 @@ void AddRecover(Command* group) {
         host::v1::GetHostStatusResponse response,
         session->AskAt<HostStatus>(channel, &HostStatus::Stub::async::ProvideRecoveryKey, request));
     return session->Show(response, [&](const host::v1::GetHostStatusResponse&) {
-      session->out() << args->name << " is open again\n";
+      session->Say(args->name, " is open again");
     });
   });
 }

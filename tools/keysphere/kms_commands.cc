@@ -29,7 +29,7 @@ absl::Status SetFault(Session* session, const sim::v1::SetKmsFaultRequest& reque
   KS_ASSIGN_OR_RETURN(const sim::v1::SetKmsFaultResponse response,
                       AskSimulator(session, &Stub::async::SetKmsFault, request));
   return session->Show(response, [&](const sim::v1::SetKmsFaultResponse&) {
-    session->out() << request.name() << ": " << what << '\n';
+    session->Say(request.name(), ": ", what);
   });
 }
 
@@ -101,9 +101,6 @@ struct FaultArgs {
     if (mode == "refuse") fault->set_mode(sim::v1::KmsFault::MODE_REFUSE);
     if (mode == "hang") fault->set_mode(sim::v1::KmsFault::MODE_HANG);
     fault->set_drop_after_bytes(drop_after);
-    if (fail_request < 0 || fail_request > 1'000'000) {
-      return UsageError("--fail-request: 1 to 1000000");
-    }
     fault->set_fail_request(static_cast<int32_t>(fail_request));
     for (const std::string& key : missing) fault->add_missing_keys(key);
     for (const std::string& key : inactive) fault->add_inactive_keys(key);
@@ -126,9 +123,9 @@ void AddFault(Command* group) {
   command.Choice(&args->mode, "--mode", {"refuse", "hang"},
                  "refuse: nobody listens; hang: no request is answered");
   command.Option(&args->drop_after, "--drop-after", "BYTES",
-                 "every answer ends there, with its connection");
+                 "every answer ends there, with its connection (from 1)", 1);
   command.Option(&args->fail_request, "--fail-request", "N",
-                 "the N-th request from now fails (General Failure)");
+                 "the N-th request from now fails (General Failure)", 1, 1'000'000);
   command.Option(&args->missing, "--missing-key", "ID", "it says that it has no such key");
   command.Flag(&args->all_missing, "--all-keys-missing", "it says that of every key");
   command.Option(&args->inactive, "--inactive-key", "ID", "it says that the key is pre-active");

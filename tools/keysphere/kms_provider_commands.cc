@@ -128,7 +128,7 @@ void AddCsr(Command* group) {
       if (args->file.empty()) {
         session->out() << shown.csr();
       } else {
-        session->out() << "wrote " << args->file << '\n';
+        session->Say("wrote ", args->file);
       }
     });
   });

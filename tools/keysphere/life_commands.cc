@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/files/file_system.h"
 #include "common/status/status.h"
+#include "services/simulator/address_block.h"
 #include "services/simulator/cluster_folder.h"
 #include "services/simulator/topology.h"
 #include "tools/keysphere/commands.h"
@@ -58,9 +59,7 @@ struct UpArgs {
 
 absl::StatusOr<std::vector<std::string>> SimulatorCommand(const UpArgs& args,
                                                           const std::string& dir) {
-  KS_ASSIGN_OR_RETURN(const std::string program,
-                      FindProgram("services/simulator", "keysphere-simulator"));
-  std::vector<std::string> command = {program};
+  std::vector<std::string> command = {""};  // the program: mistakes are told without it, too
   const auto add_text = [&command](const std::string& name, const std::string& value) {
     if (!value.empty()) command.insert(command.end(), {name, value});
   };
@@ -87,6 +86,7 @@ absl::StatusOr<std::vector<std::string>> SimulatorCommand(const UpArgs& args,
   }
   if (args.simulated_time) command.push_back("--simulated-time");
   if (args.keep) command.push_back("--keep");
+  KS_ASSIGN_OR_RETURN(command[0], FindProgram("services/simulator", "keysphere-simulator"));
   return command;
 }
 
@@ -110,14 +110,14 @@ absl::Status Up(Session* session, const UpArgs& args) {
   }
   const Registry registry = Registry::ForUser(session->environment().variable);
   const absl::Status noted = registry.Note(cluster.dir(), simulator->pid());
-  if (!noted.ok()) session->err() << "warning: " << std::string(noted.message()) << '\n';
+  if (!noted.ok()) session->Warn("warning: ", noted.message());
 
   KS_ASSIGN_OR_RETURN(const std::string text,
                       files::FileSystem().ReadFile(cluster.dir() + "/cluster.json", 16 << 20));
   if (google::protobuf::util::JsonStringToMessage(text, &cluster, options).ok()) {
     KS_RETURN_IF_ERROR(session->Show(cluster, [session](const auto& shown) {
       PrintProcesses(shown, session->out());
-      session->out() << "the cluster runs in " << shown.dir() << '\n';
+      session->Say("the cluster runs in ", shown.dir());
     }));
   }
   session->out() << std::flush;
@@ -152,11 +152,18 @@ absl::Status WaitForProcesses(const sim::v1::SimulatedCluster& cluster) {
 absl::Status RemoveLeftovers(Session* session, const sim::v1::SimulatedCluster& cluster) {
   KS_RETURN_IF_ERROR(WaitForProcesses(cluster));
   const files::FileSystem disk;
+  // Its addresses; another cluster may have them by now.
+  const std::string& address =
+      cluster.processes().empty() ? cluster.address() : cluster.processes(0).address();
+  if (const int block = simulator::BlockOf(address); block != 0) {
+    simulator::AddressBlock::RemoveDead(&disk, simulator::AddressBlock::kLockFolder, block)
+        .IgnoreError();
+  }
   const absl::StatusOr<bool> kept = simulator::ClusterFolder::RemoveDead(&disk, cluster.dir());
   // Without the mark nobody knows whose the rest is.
   if (status::ReasonOf(kept.status()) == v1::REASON_NOT_FOUND) return absl::OkStatus();
   KS_RETURN_IF_ERROR(kept.status());
-  if (*kept) session->err() << "its files stay in " << cluster.dir() << ": it was to keep them\n";
+  if (*kept) session->Warn("its files stay in ", cluster.dir(), ": it was to keep them");
   return absl::OkStatus();
 }
 
@@ -167,7 +174,7 @@ absl::Status Down(Session* session) {
     KS_ASSIGN_OR_RETURN(const std::string dir, session->ClusterDir());
     const files::FileSystem disk;
     if (!simulator::ClusterFolder::RemoveDead(&disk, dir).ok()) return found.status();
-    session->out() << "the cluster in " << dir << " has ended\n";
+    session->Say("the cluster in ", dir, " has ended");
     return absl::OkStatus();
   }
   KS_RETURN_IF_ERROR(found.status());
@@ -188,7 +195,7 @@ absl::Status Down(Session* session) {
   }
   Registry::ForUser(session->environment().variable).Forget(pid);
   return session->Show(sim::v1::ShutdownResponse(), [&](const sim::v1::ShutdownResponse&) {
-    session->out() << "the cluster in " << cluster->dir() << " has ended\n";
+    session->Say("the cluster in ", cluster->dir(), " has ended");
   });
 }
 

@@ -21,13 +21,12 @@ namespace keysphere::cli {
 namespace {
 
 constexpr size_t kCellLimit = 400;
+constexpr size_t kLineLimit = 4096;
 
 // Characters of valid UTF-8, not bytes.
 size_t Width(absl::string_view text) {
   return std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xc0) != 0x80; });
 }
-
-std::string Clean(absl::string_view text) { return status::Printable(text, kCellLimit); }
 
 std::string Padded(const std::string& text, size_t width) {
   const size_t own = Width(text);
@@ -69,7 +68,7 @@ void Table::Print(std::ostream& out) const {
   for (const std::vector<std::string>& row : rows_) {
     std::vector<std::string>& clean = cells.emplace_back();
     for (size_t i = 0; i < row.size(); ++i) {
-      clean.push_back(row[i].empty() ? "-" : Clean(row[i]));
+      clean.push_back(row[i].empty() ? "-" : Printable(row[i]));
       if (widths.size() <= i) widths.push_back(0);
       widths[i] = std::max(widths[i], Width(clean[i]));
     }
@@ -93,8 +92,14 @@ void Fields::Print(std::ostream& out) const {
   size_t width = 0;
   for (const auto& [name, value] : fields_) width = std::max(width, name.size());
   for (const auto& [name, value] : fields_) {
-    out << Padded(name, width + 2) << Clean(value) << '\n';
+    out << Padded(name, width + 2) << Printable(value) << '\n';
   }
+}
+
+std::string Printable(absl::string_view text) { return status::Printable(text, kCellLimit); }
+
+void PrintLine(absl::string_view text, std::ostream& out) {
+  out << status::Printable(text, kLineLimit) << '\n';
 }
 
 absl::StatusOr<std::string> ToJson(const google::protobuf::Message& message) {
@@ -199,7 +204,8 @@ void PrintError(const absl::Status& status, bool json, std::ostream& err) {
     return;
   }
   if (IsUsageError(status)) {
-    err << "usage: " << std::string(status.message()) << "\nRun with --help for more.\n";
+    err << "usage: " << status::Printable(status.message(), kLineLimit)
+        << "\nRun with --help for more.\n";
     return;
   }
   const v1::ErrorDetail detail = status::DetailOf(status);

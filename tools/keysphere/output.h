@@ -40,6 +40,11 @@ class Fields {
   std::vector<std::pair<std::string, std::string>> fields_;
 };
 
+// `text`, escaped as a cell is.
+std::string Printable(absl::string_view text);
+// The same, and a newline.
+void PrintLine(absl::string_view text, std::ostream& out);
+
 // proto3 JSON with the fields at their defaults, so that a script need not know them.
 absl::StatusOr<std::string> ToJson(const google::protobuf::Message& message);
 

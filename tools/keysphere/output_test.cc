@@ -12,6 +12,16 @@
 namespace keysphere::cli {
 namespace {
 
+TEST(OutputTest, ALineCannotPlayWithTheTerminal) {
+  std::ostringstream out;
+  PrintLine("unregistered q\xE2\x80\xAE\x62\x1b[2J\nb\xC3\xBCro", out);
+  const std::string line = out.str();
+  EXPECT_EQ(line.find('\n'), line.size() - 1);
+  EXPECT_EQ(line.find('\x1b'), std::string::npos);
+  EXPECT_EQ(line.find("\xE2\x80\xAE"), std::string::npos);
+  EXPECT_NE(line.find("b\xC3\xBCro"), std::string::npos);
+}
+
 TEST(TableTest, ColumnsAreAlignedAndNothingPlaysWithTheTerminal) {
   Table table({"NAME", "STATE", "WHY"});
   table.Add({"prüfung", "on", ""});

@@ -27,9 +27,8 @@ absl::StatusOr<identity::Validity> ValidityOf(Session* session, const std::strin
   identity::Validity validity = identity::Validity::From(session->Now());
   if (!not_after.empty()) {
     KS_ASSIGN_OR_RETURN(validity.not_after, ParseTimestamp(not_after));
-    // One that has ended already is for tests of what refuses it.
-    if (validity.not_after <= validity.not_before) {
-      validity.not_before = validity.not_after - absl::Hours(24);
+    if (validity.not_after <= session->Now()) {
+      return UsageError(absl::StrCat("--not-after: ", Text(validity.not_after), " has passed"));
     }
   }
   return validity;
@@ -63,6 +62,7 @@ void AddCa(Command* group) {
   command.Required(&args->domain, "--trust-domain", "DOMAIN", "of its SPIFFE ids");
   command.Option(&args->not_after, "--not-after", "TIME", "RFC 3339 (default: in 20 years)");
   command.Run([args](Session* session) -> absl::Status {
+    KS_ASSIGN_OR_RETURN(const identity::Validity validity, ValidityOf(session, args->not_after));
     const files::FileSystem disk;
     KS_RETURN_IF_ERROR(disk.MakeFolders(args->dir));
     KS_ASSIGN_OR_RETURN(const bool exists, disk.Exists(args->dir + "/ca.key"));
@@ -71,7 +71,6 @@ void AddCa(Command* group) {
                            absl::StrCat("there is an authority in ", status::Quote(args->dir)))
           .NextStep("Name another folder: all its certificates would be void without it.");
     }
-    KS_ASSIGN_OR_RETURN(const identity::Validity validity, ValidityOf(session, args->not_after));
     KS_ASSIGN_OR_RETURN(const std::unique_ptr<identity::Authority> authority,
                         identity::Authority::Create(args->domain, validity));
     KS_RETURN_IF_ERROR(authority->Write(args->dir));
@@ -138,8 +137,14 @@ void AddShow(Command* group) {
   command.Argument(file.get(), "FILE", "PEM");
   command.Run([file](Session* session) -> absl::Status {
     KS_ASSIGN_OR_RETURN(const identity::SecretPem pem, identity::ReadPemFile(*file));
-    KS_ASSIGN_OR_RETURN(const identity::CertificateInfo info,
-                        identity::ReadAnyCertificate(pem.view()));
+    const absl::StatusOr<identity::CertificateInfo> read = identity::ReadAnyCertificate(pem.view());
+    if (!read.ok()) {
+      return status::Error(v1::REASON_INVALID_ARGUMENT,
+                           absl::StrCat(status::Quote(*file), " holds no certificate in PEM"))
+          .Object("file", *file)
+          .NextStep("Name a file with -----BEGIN CERTIFICATE----- in it.");
+    }
+    const identity::CertificateInfo& info = *read;
     PrintPaths(session, {{"subject", info.subject},
                          {"issuer", info.issuer},
                          {"uri", absl::StrJoin(info.uris, ", ")},

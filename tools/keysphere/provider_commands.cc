@@ -128,7 +128,7 @@ void AddList(Command* group) {
       }
       table.Print(session->out());
       for (const std::string& warning : shown.warnings()) {
-        session->err() << "warning: " << warning << '\n';
+        session->Warn("warning: ", warning);
       }
     });
   });
@@ -158,8 +158,7 @@ void AddDelete(Command* group) {
     KS_ASSIGN_OR_RETURN(const v1::DeleteKeyProviderResponse response,
                         session->Ask<Providers>(&Stub::async::DeleteKeyProvider, request));
     return session->Show(response, [&](const v1::DeleteKeyProviderResponse& shown) {
-      session->out() << "deleted " << *name
-                     << "; VMs here that name it: " << shown.vms_in_inventory() << '\n';
+      session->Say("deleted ", *name, "; VMs here that name it: ", shown.vms_in_inventory());
     });
   });
 }
@@ -184,8 +183,8 @@ void AddDefault(Command* group) {
     KS_ASSIGN_OR_RETURN(const v1::SetDefaultKeyProviderResponse response,
                         session->Ask<Providers>(&Stub::async::SetDefaultKeyProvider, request));
     return session->Show(response, [&](const v1::SetDefaultKeyProviderResponse& shown) {
-      session->out() << "default: " << (args->clear ? "none" : args->name) << "; before: "
-                     << (shown.former_default().empty() ? "none" : shown.former_default()) << '\n';
+      session->Say("default: ", args->clear ? "none" : args->name,
+                   "; before: ", shown.former_default().empty() ? "none" : shown.former_default());
     });
   });
 }
@@ -313,8 +312,8 @@ void AddExport(Command* group) {
     KS_ASSIGN_OR_RETURN(const v1::KeyProvider provider,
                         WaitUntilBackedUp(session, channel, args->name));
     return session->Show(provider, [&](const v1::KeyProvider&) {
-      session->out() << "wrote " << args->file << " (" << bundle.size() << " bytes); " << args->name
-                     << " is backed up\n";
+      session->Say("wrote ", args->file, " (", bundle.size(), " bytes); ", args->name,
+                   " is backed up");
     });
   });
 }

@@ -44,6 +44,7 @@ struct SecretOptions {
   std::string file;
   bool from_stdin = false;
 
+  bool given() const { return from_stdin || !file.empty(); }
   // Adds --WHAT-file and --WHAT-stdin.
   void AddTo(Command* command, const std::string& what);
 };

@@ -11,6 +11,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "absl/types/optional.h"
 #include "common/rpc/client.h"
@@ -66,6 +67,16 @@ class Session {
   const GlobalOptions& globals() const { return *globals_; }
   std::ostream& out() const { return *environment_->out; }
   std::ostream& err() const { return *environment_->err; }
+  // A line of text, to out() or err(). What others chose in it, such as a name, cannot play with
+  // the terminal: it is escaped as in a table.
+  template <typename... Parts>
+  void Say(const Parts&... parts) const {
+    PrintLine(absl::StrCat(parts...), out());
+  }
+  template <typename... Parts>
+  void Warn(const Parts&... parts) const {
+    PrintLine(absl::StrCat(parts...), err());
+  }
   bool json() const { return globals_->output == "json"; }
   absl::Time Now();
 

@@ -135,8 +135,8 @@ void AddLink(Command* root) {
         KS_ASSIGN_OR_RETURN(response, AskSimulator(session, &Stub::async::SetLinkFault, request));
       }
       return session->Show(response, [&](const sim::v1::SetLinkFaultResponse&) {
-        session->out() << "done: calls from " << args->from << " to " << args->to
-                       << (args->both ? ", and back" : "") << '\n';
+        session->Say("done: calls from ", args->from, " to ", args->to,
+                     args->both ? ", and back" : "");
       });
     };
   };
@@ -193,14 +193,11 @@ void AddLink(Command* root) {
 
 absl::Status ShowProcess(Session* session, const sim::v1::SimulatedProcess& process) {
   return session->Show(process, [session](const sim::v1::SimulatedProcess& shown) {
-    session->out() << shown.name() << ": "
-                   << EnumWord(sim::v1::ProcessState_Name(shown.state()), "PROCESS_STATE_");
-    if (shown.state() == sim::v1::PROCESS_STATE_ENDED) {
-      session->out() << " (" << shown.exit_status() << ")";
-    } else {
-      session->out() << ", pid " << shown.pid() << ", start " << shown.starts();
-    }
-    session->out() << '\n';
+    const bool ended = shown.state() == sim::v1::PROCESS_STATE_ENDED;
+    session->Say(shown.name(), ": ",
+                 EnumWord(sim::v1::ProcessState_Name(shown.state()), "PROCESS_STATE_"),
+                 ended ? absl::StrCat(" (", shown.exit_status(), ")")
+                       : absl::StrCat(", pid ", shown.pid(), ", start ", shown.starts()));
   });
 }
 

@@ -21,6 +21,7 @@
 #include "common/files/file_system.h"
 #include "common/status/status.h"
 #include "common/status/text.h"
+#include "services/simulator/failure.h"
 #include "tools/keysphere/command.h"
 
 namespace keysphere::cli {
@@ -136,7 +137,8 @@ absl::Status SimulatorProcess::EndedWith(int wait_status) const {
 
 absl::StatusOr<std::string> SimulatorProcess::WaitForReady() {
   std::string text;
-  while (text.size() < kMaxReadyBytes) {
+  absl::Status failed;  // as it told
+  while (failed.ok() && text.size() < kMaxReadyBytes) {
     pollfd polled[2] = {{output_, POLLIN, 0}, {signal_fd_, POLLIN, 0}};
     if (poll(polled, 2, -1) < 0 && errno != EINTR) break;
     if ((polled[1].revents & POLLIN) != 0) TakeSignal();
@@ -146,16 +148,20 @@ absl::StatusOr<std::string> SimulatorProcess::WaitForReady() {
     if (got < 0 && errno == EINTR) continue;
     if (got <= 0) break;
     text.append(buffer, got);
-    const size_t end = text.find('\n');
-    absl::string_view line = absl::string_view(text).substr(0, end);
-    if (end != std::string::npos && absl::ConsumePrefix(&line, "READY ")) return std::string(line);
-    if (end != std::string::npos) text.erase(0, end + 1);
+    for (size_t end = text.find('\n'); failed.ok() && end != std::string::npos;
+         end = text.find('\n')) {
+      absl::string_view line = absl::string_view(text).substr(0, end);
+      if (absl::ConsumePrefix(&line, "READY ")) return std::string(line);
+      failed = simulator::ParseFailedLine(line);
+      text.erase(0, end + 1);
+    }
   }
   kill(pid_, SIGTERM);
   int wait_status = 0;
   while (waitpid(pid_, &wait_status, 0) < 0 && errno == EINTR) {
   }
   ended_ = true;
+  if (!failed.ok()) return failed;
   const absl::Status status = EndedWith(wait_status);
   if (!status.ok()) return status;
   return status::Error(v1::REASON_CANCELLED, "the simulator was ended before it was ready");

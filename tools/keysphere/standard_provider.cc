@@ -64,7 +64,8 @@ v1::KmsServer ParseServer(const std::string& text) {
 void StandardArgs::AddTo(Command* command) {
   command->Option(&servers, "--kms-server", "[NAME=]HOST:PORT", "a node of the KMS");
   command->Option(&trust, "--trust", "FILE", "PEM: CAs, or the servers' own certificates");
-  command->Option(&user, "--kms-user", "NAME", "KMIP user name");
+  command->Option(&user, "--kms-user", "NAME",
+                  "KMIP user name; '': none any more, and no password");
   password.AddTo(command, "kms-password");
 }
 
@@ -76,7 +77,7 @@ void StandardArgs::AddClientTo(Command* command) {
 
 bool StandardArgs::any() const {
   return !servers.empty() || !trust.empty() || !client_certificate.empty() || !client_key.empty() ||
-         !user.empty() || !password.file.empty() || password.from_stdin;
+         user.has_value() || password.given();
 }
 
 absl::Status StandardArgs::Fill(Session* session, v1::StandardProviderSpec* spec) const {
@@ -91,10 +92,11 @@ absl::Status StandardArgs::Fill(Session* session, v1::StandardProviderSpec* spec
     KS_ASSIGN_OR_RETURN(*spec->mutable_client_certificate(), ReadText(client_certificate));
     KS_RETURN_IF_ERROR(FillKey(client_key, spec));
   }
-  if (!user.empty()) {
-    spec->set_user_name(user);
+  if (!user.value_or("").empty()) {
+    spec->set_user_name(*user);
     KS_RETURN_IF_ERROR(FillPassword(password, spec));
-  } else if (!password.file.empty() || password.from_stdin) {
+    if (spec->password().empty()) return UsageError("--kms-user goes with a password");
+  } else if (password.given()) {
     return UsageError("a password goes with --kms-user");
   }
   return servers.empty() ? FillFromCluster(session, spec) : absl::OkStatus();
@@ -111,11 +113,14 @@ absl::Status StandardArgs::FillUpdate(v1::UpdateKeyProviderRequest* request) con
     KS_ASSIGN_OR_RETURN(*spec->mutable_trusted_certificates(), ReadText(trust));
     names("trusted_certificates");
   }
-  if (!user.empty()) {
-    spec->set_user_name(user);
+  const bool no_user = user.has_value() && user->empty();
+  if (no_user && password.given()) return UsageError("a password goes with a --kms-user");
+  if (user.has_value()) {
+    spec->set_user_name(*user);
     names("user_name");
   }
-  if (!password.file.empty() || password.from_stdin) {
+  if (no_user) names("password");
+  if (password.given()) {
     KS_RETURN_IF_ERROR(FillPassword(password, spec));
     names("password");
   }

@@ -6,6 +6,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/types/optional.h"
 #include "keysphere/v1/key_providers.pb.h"
 #include "tools/keysphere/command.h"
 #include "tools/keysphere/output.h"
@@ -20,7 +21,7 @@ struct StandardArgs {
   std::string trust;
   std::string client_certificate;
   std::string client_key;
-  std::string user;
+  absl::optional<std::string> user;  // "": none any more
   SecretOptions password;
 
   // --server, --trust, --kms-user and the password.

@@ -64,7 +64,7 @@ absl::Status FollowTask(Session* session, const Session::ChannelPtr& channel, co
         channel, &Stub::async::WatchTask, request, [&](const v1::Task& update) {
           last = update;
           if (draw) {
-            session->err() << '\r' << update.operation() << ' ' << update.object() << ' '
+            session->err() << '\r' << update.operation() << ' ' << Printable(update.object()) << ' '
                            << update.progress_percent() << " % " << std::flush;
           }
           return update.state() == v1::Task::STATE_RUNNING;
@@ -75,7 +75,7 @@ absl::Status FollowTask(Session* session, const Session::ChannelPtr& channel, co
   }
   if (last.state() == v1::Task::STATE_FAILED) return ErrorOfTask(last);
   return session->Show(last, [session](const v1::Task& shown) {
-    session->out() << shown.operation() << ' ' << shown.object() << ": " << StateOf(shown) << '\n';
+    session->Say(shown.operation(), " ", shown.object(), ": ", StateOf(shown));
   });
 }
 

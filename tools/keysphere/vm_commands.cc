@@ -215,7 +215,7 @@ void AddUnregister(Command* group) {
   args->AddTo(&command, true);
   command.Run([args](Session* session) -> absl::Status {
     KS_RETURN_IF_ERROR(args->Check());
-    const auto print = [&](const auto&) { session->out() << "unregistered " << args->vm << '\n'; };
+    const auto print = [&](const auto&) { session->Say("unregistered ", args->vm); };
     if (args->direct) {
       host::v1::UnregisterHostVmRequest request;
       request.set_vm(args->vm);
@@ -388,8 +388,7 @@ void AddUnlockAndExplain(Command* group) {
     KS_ASSIGN_OR_RETURN(const v1::ExplainVmResponse response,
                         session->Ask<Vms>(&Stub::async::ExplainVm, request));
     return session->Show(response, [session](const v1::ExplainVmResponse& shown) {
-      session->out() << shown.vm().name() << ": " << PowerText(shown.vm()) << ", "
-                     << LockText(shown.vm()) << '\n';
+      session->Say(shown.vm().name(), ": ", PowerText(shown.vm()), ", ", LockText(shown.vm()));
       if (shown.has_explanation()) {
         PrintExplanation(shown.explanation(), session->out());
       } else {
