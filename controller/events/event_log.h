@@ -81,7 +81,8 @@ class EventLog {
                   status::Callback<v1::ListEventsResponse> done);
 
   // Calls `sink` with each event that the request asks for until CancelWatch, or with an error once
-  // (REVISION_COMPACTED, RESUME_FROM with the metadata "revision") and then no more. `sink` returns
+  // (INVALID_ARGUMENT after a revision that no event has yet; REVISION_COMPACTED, RESUME_FROM with
+  // the metadata "revision") and then no more. `sink` returns
   // how many events wait unsent behind it. While more than kWatcherQueue wait, the kept events are
   // held back until Resume; a watcher that had all kept events and then gets so far behind is
   // dropped.
