@@ -162,8 +162,12 @@ TEST_F(ListenerTest, ClientThatNeverReadsIsDropped) {
   EXPECT_THAT(Create(client.get()), IsOk());
   EXPECT_GE(listener_->counters().requests, answered + 1);
   EXPECT_EQ(listener_->counters().open, 2);
-  manual_.Advance(kLimit + absl::Milliseconds(1));
-  EXPECT_EQ(listener_->counters().open, 1);
+  // A slow server may have answered some more since: its time begins anew with each answer.
+  while (listener_->counters().open > 1) {
+    while (stream->TrySend(request.span())) {
+    }
+    manual_.Advance(kLimit + absl::Milliseconds(1));
+  }
   EXPECT_EQ(listener_->counters().refused, 1);
 }
 
