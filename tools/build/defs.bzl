@@ -40,7 +40,7 @@ def keysphere_library(name, srcs = [], deps = [], copts = [], **kwargs):
         **kwargs
     )
 
-def keysphere_test(name, deps = [], tags = [], size = "small", copts = TEST_COPTS, **kwargs):
+def keysphere_test(name, deps = [], tags = [], size = "small", **kwargs):
     """A GoogleTest test: beside its code (unit) or in //tests (several parts).
 
     Domain and codec tests that run under sanitizers carry the tag "sanitize" and depend on no
@@ -50,7 +50,7 @@ def keysphere_test(name, deps = [], tags = [], size = "small", copts = TEST_COPT
     native.cc_test(
         name = name,
         size = size,
-        copts = copts + (prelude.copts if copts == TEST_COPTS else []),
+        copts = TEST_COPTS + prelude.copts,
         tags = tags + ["block-network"],
         deps = deps + ["//third_party:gtest_main"] + prelude.deps,
         **kwargs

@@ -6,13 +6,13 @@ names something of such a header must include it, itself or by what it includes 
 
 import pathlib
 import re
-import subprocess
 import sys
 from typing import Dict, Iterator, List, Pattern, Set
 
+from tools.lint import source_lint
+
 HEADERS = re.compile(r"_HEADERS = \[(.*?)\]", re.DOTALL)
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*[<"]([^">]+)[">]', re.MULTILINE)
-COMMENT = re.compile(r"//[^\n]*")
 
 _ALGORITHMS = (
     "all_of|any_of|clamp|copy|count|count_if|equal|fill|find|find_if|lower_bound|max|max_element|min"
@@ -80,7 +80,7 @@ class Sources:
 def check(root: pathlib.Path, paths: List[str]) -> Iterator[str]:
     sources = Sources(root)
     for path in paths:
-        code = COMMENT.sub("", (root / path).read_text(encoding="utf-8"))
+        code = source_lint.without_comments((root / path).read_text(encoding="utf-8"))
         foreign = sources.foreign(path)
         for header, name in NAMES.items():
             match = name.search(code)
@@ -97,13 +97,7 @@ def unnamed(build: str) -> List[str]:
 
 def main() -> int:
     root = pathlib.Path(__file__).resolve().parents[2]
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "--", "*.cc", "*.h"],
-        cwd=root,
-        check=True,
-        stdout=subprocess.PIPE,
-    ).stdout.decode()
-    paths = [p for p in sorted(set(listed.split("\n")) - {""}) if (root / p).is_file()]
+    paths = [p for p in source_lint.files(root) if p.endswith((".cc", ".h"))]
     problems = list(check(root, paths))
     for header in unnamed((root / "tools/build/BUILD").read_text(encoding="utf-8")):
         problems.append(f"tools/build/BUILD: tools/lint/include_lint.py lacks names of {header}")
