@@ -12,8 +12,9 @@ namespace {
 
 using RequestPtr = std::unique_ptr<X509_REQ, identity::OpensslFree<X509_REQ_free>>;
 
-absl::Status Untrusted(absl::string_view what) {
-  return status::Error(v1::REASON_CERT_UNTRUSTED, what);
+absl::Status Invalid(absl::string_view what) {
+  return status::Error(v1::REASON_INVALID_ARGUMENT, what)
+      .NextStep("Give a certificate in PEM and the private key that was made for it.");
 }
 
 std::string Text(BIO* bio) {
@@ -26,13 +27,13 @@ std::string Text(BIO* bio) {
 
 absl::Status CheckPair(absl::string_view certificate_pem, const crypto::SecretKey& key_pem) {
   const auto chain = identity::ParseCertificates(certificate_pem);
-  if (chain.empty()) return Untrusted("the client certificate is not PEM");
+  if (chain.empty()) return Invalid("the client certificate is not PEM");
   const auto bytes = key_pem.bytes(crypto::SecretKeyAccess::Token());
   const identity::KeyPtr key = identity::ParseKey(
       absl::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
-  if (key == nullptr) return Untrusted("the client's private key is not PEM");
+  if (key == nullptr) return Invalid("the client's private key is not PEM");
   if (X509_check_private_key(chain[0].get(), key.get()) != 1) {
-    return Untrusted("the private key is not the client certificate's");
+    return Invalid("the private key is not the client certificate's");
   }
   return absl::OkStatus();
 }

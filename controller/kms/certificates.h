@@ -11,7 +11,7 @@
 // What a vCenter shows to a KMS.
 namespace keysphere::controller::kms {
 
-// Whether the key belongs to the first certificate. CERT_UNTRUSTED if not, or not PEM.
+// Whether the key belongs to the first certificate. INVALID_ARGUMENT if not, or not PEM.
 absl::Status CheckPair(absl::string_view certificate_pem, const crypto::SecretKey& key_pem);
 
 // A new P-256 key and the request for its certificate.

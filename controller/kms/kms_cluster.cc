@@ -175,12 +175,19 @@ void KmsCluster::NoteAnswer(size_t node, const absl::Status& status) {
 
 absl::Status KmsCluster::Unreachable(const std::vector<std::string>& failures,
                                      const std::vector<v1::Reason>& reasons) const {
+  const bool refuse_us =
+      !reasons.empty() && std::all_of(reasons.begin(), reasons.end(), [](v1::Reason reason) {
+        return reason == v1::REASON_NO_PERMISSION;
+      });
   status::ErrorBuilder error =
       status::Error(v1::REASON_KMS_UNREACHABLE,
                     absl::StrCat("no server of key provider ", status::Quote(config_.provider),
                                  " can be used: ", absl::StrJoin(failures, "; ")))
           .Object("provider", config_.provider)
-          .NextStep("Bring its key servers back, then try again.")
+          .NextStep(refuse_us
+                        ? "Correct the client certificate, or the user and password, by which "
+                          "the KMS knows this vCenter."
+                        : "Bring its key servers back, then try again.")
           .With("provider", config_.provider);
   for (const v1::Reason reason : std::set<v1::Reason>(reasons.begin(), reasons.end())) {
     if (reason != v1::REASON_KMS_UNREACHABLE) error.Other(reason);

@@ -161,7 +161,9 @@ TEST_F(KmsClusterTest, S94_ARefusalOfOurCertificateIsTheServersFailure) {
   EXPECT_THAT(cluster_->status_reason(), ::testing::HasSubstr("refuses our certificate"));
   EXPECT_EQ(cluster_->unanswered_creates(), 0);
   for (FakeKeyServer* node : nodes_.made) node->FailNext(refused);
-  EXPECT_THAT(Create(), HasReason(v1::REASON_KMS_UNREACHABLE));
+  const absl::Status none = Create().status();
+  EXPECT_THAT(none, HasReason(v1::REASON_KMS_UNREACHABLE));
+  EXPECT_THAT(status::DetailOf(none).next_step(), ::testing::HasSubstr("user and password"));
   EXPECT_FALSE(cluster_->reachable());
 
   for (FakeKeyServer* node : nodes_.made) {

@@ -110,7 +110,7 @@ void Providers::SetKmsClientCertificate(const access::Caller&,
               .Object("provider", parts->config.provider)
               .NextStep("Make a request, or give the private key too.");
         }
-        KS_RETURN_IF_ERROR(CheckClientPair(certificate, *key));
+        KS_RETURN_IF_ERROR(kms::CheckPair(certificate, *key));
         parts->config.client_certificate = certificate;
         parts->config.client_private_key = key;
         if (given == nullptr) parts->csr_key = nullptr;

@@ -80,7 +80,7 @@ absl::Status CheckClient(const StandardParts& parts) {
     return Invalid("client_certificate and client_private_key come together");
   }
   if (!certificate) return absl::OkStatus();
-  return CheckClientPair(parts.config.client_certificate, *parts.config.client_private_key);
+  return kms::CheckPair(parts.config.client_certificate, *parts.config.client_private_key);
 }
 
 // Takes what it needs from the request and overwrites its secrets.
@@ -155,13 +155,6 @@ absl::Status CheckCertificates(const std::string& pem, absl::string_view name) {
   if (kmip::net::ReadFacts(pem).ok()) return absl::OkStatus();
   return status::Error(v1::REASON_INVALID_ARGUMENT, absl::StrCat(name, " is no certificate in PEM"))
       .NextStep("Give the text that begins with -----BEGIN CERTIFICATE-----.");
-}
-
-absl::Status CheckClientPair(const std::string& certificate_pem, const crypto::SecretKey& key_pem) {
-  const absl::Status fits = kms::CheckPair(certificate_pem, key_pem);
-  if (status::ReasonOf(fits) != v1::REASON_CERT_UNTRUSTED) return fits;
-  return status::Error(v1::REASON_INVALID_ARGUMENT, fits.message())
-      .NextStep("Give a certificate in PEM and the private key that was made for it.");
 }
 
 // ---- What is kept ----

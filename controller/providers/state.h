@@ -46,8 +46,6 @@ absl::StatusOr<kms::SharedKey> TakeSecret(const std::string& field, size_t most,
                                           absl::string_view name);
 // INVALID_ARGUMENT where a field of certificates is too large, or not PEM.
 absl::Status CheckCertificates(const std::string& pem, absl::string_view name);
-// INVALID_ARGUMENT where the key is not PEM, or not the certificate's.
-absl::Status CheckClientPair(const std::string& certificate_pem, const crypto::SecretKey& key_pem);
 
 // From its record and the store's secrets.
 absl::StatusOr<std::shared_ptr<const StandardParts>> LoadStandard(store::Store* store,
