@@ -3,8 +3,10 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/strip.h"
 #include "common/status/utf8.h"
 
 namespace keysphere::status {
@@ -55,6 +57,22 @@ std::string Printable(absl::string_view text, size_t limit, bool escape_quotes) 
     text.remove_prefix(c.bytes);
   }
   return out;
+}
+
+std::string EnumWord(absl::string_view enum_value, absl::string_view prefix) {
+  absl::ConsumePrefix(&enum_value, prefix);
+  if (enum_value.empty() || enum_value == "UNSPECIFIED") return "-";
+  std::string word;
+  bool upper = false;
+  for (const char c : enum_value) {
+    if (c == '_') {
+      upper = true;
+      continue;
+    }
+    word.push_back(upper ? c : absl::ascii_tolower(c));
+    upper = false;
+  }
+  return word;
 }
 
 }  // namespace keysphere::status

@@ -13,6 +13,10 @@ namespace keysphere::status {
 // "..." of a cut.
 std::string Printable(absl::string_view text, size_t limit, bool escape_quotes = false);
 
+// "CRYPTO_STATE_PENDING_INCAPABLE" as vSphere writes it: "pendingIncapable". "-" where nothing is
+// known.
+std::string EnumWord(absl::string_view enum_value, absl::string_view prefix);
+
 }  // namespace keysphere::status
 
 #endif  // KEYSPHERE_COMMON_STATUS_TEXT_H_

@@ -1,10 +1,12 @@
 #include "controller/vcenter/state_waiter.h"
 
+#include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "common/status/status.h"
+#include "common/status/text.h"
 
 namespace keysphere::controller::vcenter {
 namespace {
@@ -49,20 +51,9 @@ const char* Word(v1::ConnectionState state) {
   }
 }
 
-// vSphere's words.
-const char* Word(v1::CryptoState state) {
-  switch (state) {
-    case v1::CRYPTO_STATE_INCAPABLE:
-      return "incapable";
-    case v1::CRYPTO_STATE_PREPARED:
-      return "prepared";
-    case v1::CRYPTO_STATE_SAFE:
-      return "safe";
-    case v1::CRYPTO_STATE_PENDING_INCAPABLE:
-      return "pendingIncapable";
-    default:
-      return "encryption mode unknown";
-  }
+std::string Word(v1::CryptoState state) {
+  if (state == v1::CRYPTO_STATE_UNSPECIFIED) return "encryption mode unknown";
+  return status::EnumWord(v1::CryptoState_Name(state), "CRYPTO_STATE_");
 }
 
 }  // namespace

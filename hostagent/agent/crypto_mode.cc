@@ -4,27 +4,12 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/status/status.h"
+#include "common/status/text.h"
 
 namespace keysphere::hostagent::agent {
 namespace {
 
 using host::v1::SetCryptoModeRequest;
-
-// vSphere's word for it.
-absl::string_view WordOf(v1::CryptoState state) {
-  switch (state) {
-    case v1::CRYPTO_STATE_INCAPABLE:
-      return "incapable";
-    case v1::CRYPTO_STATE_PREPARED:
-      return "prepared";
-    case v1::CRYPTO_STATE_SAFE:
-      return "safe";
-    case v1::CRYPTO_STATE_PENDING_INCAPABLE:
-      return "pendingIncapable";
-    default:
-      return "unknown";
-  }
-}
 
 // What can be done next in a state.
 absl::string_view NextStepFrom(v1::CryptoState state) {
@@ -41,9 +26,11 @@ absl::string_view NextStepFrom(v1::CryptoState state) {
 }
 
 absl::Status WrongState(const config::HostKey& state, absl::string_view wanted) {
-  return status::Error(v1::REASON_INVALID_STATE,
-                       absl::StrCat("the host's encryption mode is ", WordOf(StateOf(state)),
-                                    "; it can ", wanted))
+  return status::Error(
+             v1::REASON_INVALID_STATE,
+             absl::StrCat("the host's encryption mode is ",
+                          status::EnumWord(v1::CryptoState_Name(StateOf(state)), "CRYPTO_STATE_"),
+                          "; it can ", wanted))
       .With("crypto_state", v1::CryptoState_Name(StateOf(state)))
       .NextStep(NextStepFrom(StateOf(state)));
 }

@@ -3,35 +3,16 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "common/status/detail.h"
 #include "common/status/status.h"
 
 namespace keysphere::hostagent::agent {
-namespace {
-
-// "vm/web-1" in its parts; a name may have slashes, too.
-void SetObject(absl::string_view object, status::ErrorBuilder* error) {
-  const size_t slash = object.find('/');
-  if (slash == absl::string_view::npos) return;
-  error->Object(object.substr(0, slash), object.substr(slash + 1));
-}
-
-absl::Status Rebuilt(const std::string& message, const v1::ErrorDetail& detail) {
-  status::ErrorBuilder error(detail.reason(), message);
-  SetObject(detail.object(), &error);
-  if (!detail.next_step().empty()) error.NextStep(detail.next_step());
-  for (const int other : detail.others()) error.Other(static_cast<v1::Reason>(other));
-  for (const auto& [name, value] : detail.metadata()) error.With(name, value);
-  return error;
-}
-
-}  // namespace
-
 absl::Status About(const absl::Status& status, absl::string_view kind, absl::string_view name) {
   if (status.ok()) return status;
   v1::ErrorDetail detail = status::DetailOf(status);
   if (!detail.object().empty()) return status;
   detail.set_object(absl::StrCat(kind, "/", name));
-  return Rebuilt(std::string(status.message()), detail);
+  return status::FromDetail(status.message(), detail);
 }
 
 absl::Status FilesRefusal(const absl::Status& problem) {
@@ -41,7 +22,7 @@ absl::Status FilesRefusal(const absl::Status& problem) {
   if (first.empty()) first = "Make the VM's files whole again";
   first[0] = absl::ascii_toupper(first[0]);
   detail.set_next_step(absl::StrCat(first, ", then reload the VM (keysphere vm reload)."));
-  return Rebuilt(std::string(problem.message()), detail);
+  return status::FromDetail(problem.message(), detail);
 }
 
 absl::Status Edited(const absl::Status& status,
@@ -51,7 +32,7 @@ absl::Status Edited(const absl::Status& status,
   detail.set_object(edit(detail.object()));
   detail.set_next_step(edit(detail.next_step()));
   for (auto& entry : *detail.mutable_metadata()) entry.second = edit(entry.second);
-  return Rebuilt(edit(std::string(status.message())), detail);
+  return status::FromDetail(edit(std::string(status.message())), detail);
 }
 
 }  // namespace keysphere::hostagent::agent

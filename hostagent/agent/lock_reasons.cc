@@ -5,6 +5,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "common/keyset/keyset.h"
+#include "common/status/detail.h"
 #include "common/status/status.h"
 #include "hostagent/agent/errors.h"
 
@@ -142,17 +143,16 @@ absl::Status RefusalOf(const HostContext& host, const absl::Status& unwrap_failu
   const absl::Status first = status::First(causes);
   const std::string disk = Metadata(unwrap_failure, "disk");
   if (disk.empty()) return first;
-  const v1::ErrorDetail detail = status::DetailOf(first);
-  status::ErrorBuilder builder(
-      detail.reason(), absl::StrCat("disk ", status::Quote(disk), ", key ",
-                                    status::Quote(key.key_id), ": ", std::string(first.message())));
-  builder.Object("disk", disk)
-      .With("disk", disk)
-      .With("provider", key.provider)
-      .With("key_id", key.key_id)
-      .NextStep(detail.next_step());
-  for (const int other : detail.others()) builder.Other(static_cast<v1::Reason>(other));
-  return builder;
+  v1::ErrorDetail detail = status::DetailOf(first);
+  detail.set_object(absl::StrCat("disk/", disk));
+  detail.clear_metadata();
+  (*detail.mutable_metadata())["disk"] = disk;
+  (*detail.mutable_metadata())["provider"] = key.provider;
+  (*detail.mutable_metadata())["key_id"] = key.key_id;
+  return status::FromDetail(
+      absl::StrCat("disk ", status::Quote(disk), ", key ", status::Quote(key.key_id), ": ",
+                   std::string(first.message())),
+      detail);
 }
 
 v1::LockExplanation ExplainLock(const HostContext& host, const vm::KeyId& key, bool wrong_key) {

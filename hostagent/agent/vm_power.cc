@@ -130,9 +130,8 @@ void VmRegistry::StartPowerOn(const VmPtr& vm, bool may_enable_host, const std::
         const bool same_key = SameKey(vm->view.key_id(), started.found.description.key_id);
         // It read the files. Another host of the datastore may have changed them.
         if (started.status.ok() || !same_key) Adopt(vm.get(), started.found);
-        if (!started.status.ok() || !started.as_known) {
-          if (!same_key) Changed(vm.get());
-        }
+        const bool goes_on = started.status.ok() && started.as_known;  // which tells the change too
+        if (!goes_on && !same_key) Changed(vm.get());
         if (!started.status.ok()) {
           // Not judged by this (S67): a VM whose key is missing is not locked.
           done(RefusalOf(*host_, started.status));

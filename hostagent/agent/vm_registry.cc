@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/status/status.h"
 #include "hostagent/agent/errors.h"
+#include "hostagent/agent/key_ids.h"
 #include "hostagent/agent/lock_reasons.h"
 
 namespace keysphere::hostagent::agent {
@@ -18,10 +19,6 @@ v1::CryptoKeyId ToProtoKey(const vm::KeyId& key) {
   id.set_provider_id(key.provider);
   id.set_key_id(key.key_id);
   return id;
-}
-
-bool SameKey(const v1::CryptoKeyId& a, const v1::CryptoKeyId& b) {
-  return a.provider_id() == b.provider_id() && a.key_id() == b.key_id();
 }
 
 }  // namespace
@@ -243,7 +240,7 @@ VmRegistry::Judgement VmRegistry::Judge(VmRecord::Files* files, const RemovedKey
     }
     if (!removed->Has(named)) {
       judgement.judged = false;
-      if (!SameKey(named, known)) judgement.found = Describe(*files->folder);
+      if (!(ToKeyId(named) == ToKeyId(known))) judgement.found = Describe(*files->folder);
       return judgement;
     }
   }

@@ -29,7 +29,7 @@ absl::StatusOr<VmPaths> FindVmx(const files::FileSystem& files, absl::string_vie
   if (!info.ok()) return AsMissing(info.status(), BaseName(path));
   if (!info->is_folder) {
     paths.folder = files::FolderOf(path);
-    paths.vmx_name = std::string(path.substr(path.rfind('/') + 1));
+    paths.vmx_name = std::string(BaseName(path));
   } else {
     paths.folder = std::string(path);
     KS_ASSIGN_OR_RETURN(const std::vector<std::string> names, files.List(path));

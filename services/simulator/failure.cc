@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "common/status/detail.h"
 #include "common/status/status.h"
 
 namespace keysphere::simulator {
@@ -40,20 +41,9 @@ absl::Status ParseFailedLine(absl::string_view line) {
       !google::protobuf::util::JsonStringToMessage(json, &detail, options).ok()) {
     return status::Error(v1::REASON_INTERNAL, "the simulator's FAILED line is not understood");
   }
-  const v1::Reason reason =
-      detail.reason() == v1::REASON_UNSPECIFIED ? v1::REASON_INTERNAL : detail.reason();
   const auto message = object.fields().find(kMessage);
-  status::ErrorBuilder error(
-      reason, message == object.fields().end() ? "" : message->second.string_value());
-  const absl::string_view whole = detail.object();
-  const size_t slash = whole.find('/');
-  if (slash != absl::string_view::npos) {
-    error.Object(whole.substr(0, slash), whole.substr(slash + 1));
-  }
-  if (!detail.next_step().empty()) error.NextStep(detail.next_step());
-  for (const int other : detail.others()) error.Other(static_cast<v1::Reason>(other));
-  for (const auto& [key, value] : detail.metadata()) error.With(key, value);
-  return error;
+  return status::FromDetail(message == object.fields().end() ? "" : message->second.string_value(),
+                            detail);
 }
 
 }  // namespace keysphere::simulator

@@ -172,22 +172,6 @@ std::string FormatBytes(int64_t bytes) {
   return absl::StrCat(bytes, " ", kUnits[unit]);
 }
 
-std::string EnumWord(absl::string_view enum_value, absl::string_view prefix) {
-  absl::ConsumePrefix(&enum_value, prefix);
-  if (enum_value.empty() || enum_value == "UNSPECIFIED") return "-";
-  std::string word;
-  bool upper = false;
-  for (const char c : enum_value) {
-    if (c == '_') {
-      upper = true;
-      continue;
-    }
-    word.push_back(upper ? c : absl::ascii_tolower(c));
-    upper = false;
-  }
-  return word;
-}
-
 std::string ReasonWord(absl::string_view reason) {
   return std::string(absl::StripPrefix(reason, "REASON_"));
 }

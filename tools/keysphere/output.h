@@ -14,6 +14,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "common/status/text.h"
 
 namespace keysphere::cli {
 
@@ -60,8 +61,7 @@ absl::StatusOr<int64_t> ParseBytes(const std::string& text);
 // "1 MiB", "4096 B".
 std::string FormatBytes(int64_t bytes);
 
-// "CRYPTO_STATE_PENDING_INCAPABLE" as vSphere writes it: "pendingIncapable".
-std::string EnumWord(absl::string_view enum_value, absl::string_view prefix);
+using status::EnumWord;
 // "REASON_VM_LOCKED" -> "VM_LOCKED".
 std::string ReasonWord(absl::string_view reason);
 

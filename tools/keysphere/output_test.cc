@@ -40,13 +40,7 @@ TEST(FieldsTest, EmptyValuesAreLeftOut) {
   EXPECT_EQ(out.str(), "name    x\nkey id  7\n");
 }
 
-TEST(FormatTest, EnumsReadAsInVSphere) {
-  EXPECT_EQ(EnumWord("CRYPTO_STATE_PENDING_INCAPABLE", "CRYPTO_STATE_"), "pendingIncapable");
-  EXPECT_EQ(EnumWord("CRYPTO_STATE_SAFE", "CRYPTO_STATE_"), "safe");
-  EXPECT_EQ(EnumWord("CRYPTO_STATE_UNSPECIFIED", "CRYPTO_STATE_"), "-");
-  EXPECT_EQ(EnumWord("", "CRYPTO_STATE_"), "-");
-  EXPECT_EQ(ReasonWord("REASON_VM_LOCKED"), "VM_LOCKED");
-}
+TEST(FormatTest, ReasonsHaveNoPrefix) { EXPECT_EQ(ReasonWord("REASON_VM_LOCKED"), "VM_LOCKED"); }
 
 TEST(FormatTest, TimesAreRfc3339) {
   google::protobuf::Timestamp time;

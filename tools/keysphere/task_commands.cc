@@ -2,6 +2,7 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "common/status/detail.h"
 #include "common/status/status.h"
 #include "keysphere/v1/tasks.grpc.pb.h"
 #include "tools/keysphere/commands.h"
@@ -20,17 +21,9 @@ std::string StateOf(const v1::Task& task) {
 }  // namespace
 
 absl::Status ErrorOfTask(const v1::Task& task) {
-  const v1::ErrorDetail& detail = task.error();
-  status::ErrorBuilder error(
-      detail.reason() == v1::REASON_UNSPECIFIED ? v1::REASON_INTERNAL : detail.reason(),
-      task.error_message());
-  const std::string object = detail.object().empty() ? task.object() : detail.object();
-  const size_t slash = object.find('/');
-  if (slash != std::string::npos) error.Object(object.substr(0, slash), object.substr(slash + 1));
-  if (!detail.next_step().empty()) error.NextStep(detail.next_step());
-  for (const int other : detail.others()) error.Other(static_cast<v1::Reason>(other));
-  for (const auto& [key, value] : detail.metadata()) error.With(key, value);
-  return error;
+  v1::ErrorDetail detail = task.error();
+  if (detail.object().empty()) detail.set_object(task.object());
+  return status::FromDetail(task.error_message(), detail);
 }
 
 absl::Status ShowTask(Session* session, const v1::Task& task) {
