@@ -45,10 +45,6 @@ struct Making {
   CreateHostVmRequest request;
   std::string folder;
   std::vector<std::string> imports;  // paths of images, "" for empty disks; one a disk
-  size_t next_disk = 0;
-  bool created = false;  // the folder is ours
-  bool encrypted = false;
-  bool vtpm = false;
 };
 
 }  // namespace
@@ -218,75 +214,55 @@ void VmRegistry::Reload(const std::string& name, Done done) {
 
 namespace {
 
-// One step of making a VM's files. True: all is there.
-absl::StatusOr<bool> MakeStep(const HostContext& host, VmRecord::Files* files, Making* making) {
-  const CreateHostVmRequest& request = making->request;
-  if (files->job != nullptr) {
-    KS_ASSIGN_OR_RETURN(const bool done, files->job->Step(kStepBytes));
-    if (done) files->job.reset();
-    return false;
-  }
-  const auto no_key = [](const vm::KeyId&) -> absl::StatusOr<crypto::SecretKey> {
-    return status::Error(v1::REASON_INTERNAL, "a new VM has no key yet");
-  };
-  if (files->folder == nullptr) {
-    vm::NewVm spec;
-    spec.name = request.name();
-    if (!request.guest_os().empty()) spec.guest_os = request.guest_os();
-    KS_ASSIGN_OR_RETURN(files->folder,
-                        vm::VmFolder::Create(*host.options.files, making->folder, spec));
-    files->path = files->folder->Describe().vmx_path;
-    making->created = true;
-    return false;
-  }
-  if (making->next_disk < making->imports.size()) {
+absl::Status StartMaking(const HostContext& host, const Making& making, VmRecord::Files* files) {
+  const CreateHostVmRequest& request = making.request;
+  vm::NewVm spec;
+  spec.name = request.name();
+  if (!request.guest_os().empty()) spec.guest_os = request.guest_os();
+  for (int i = 0; i < request.disks_size(); ++i) {
     vm::NewDisk disk;
-    disk.raw_image = making->imports[making->next_disk];
-    disk.bytes =
-        static_cast<uint64_t>(request.disks(static_cast<int>(making->next_disk)).capacity_bytes());
-    ++making->next_disk;
-    KS_ASSIGN_OR_RETURN(files->job, files->folder->AddDisk(disk, no_key));
-    return false;
+    disk.raw_image = making.imports[static_cast<size_t>(i)];
+    disk.bytes = static_cast<uint64_t>(request.disks(i).capacity_bytes());
+    disk.encrypt = !request.skip_hard_disks();
+    spec.disks.push_back(std::move(disk));
   }
-  if (!request.has_key()) return true;
-  const vm::KeyId key{request.key().provider_id(), request.key().key_id()};
-  if (!making->encrypted) {
-    KS_ASSIGN_OR_RETURN(const crypto::SecretKey kek, host.keys.VmKek(key.provider, key.key_id));
-    const auto disks =
-        request.skip_hard_disks() ? vm::DiskSelection::None() : vm::DiskSelection::All();
-    making->encrypted = true;
-    KS_ASSIGN_OR_RETURN(files->job, files->folder->Encrypt(kek, key, disks));
-    return false;
+  crypto::SecretKey kek;
+  if (request.has_key()) {
+    spec.key = {request.key().provider_id(), request.key().key_id()};
+    KS_ASSIGN_OR_RETURN(kek, host.keys.VmKek(spec.key.provider, spec.key.key_id));
+    spec.kek = &kek;
+    spec.vtpm = request.vtpm();
   }
-  if (request.vtpm() && !making->vtpm) {
-    making->vtpm = true;
-    const auto lookup = [&host](const vm::KeyId& id) {
-      return host.keys.VmKek(id.provider, id.key_id);
-    };
-    KS_RETURN_IF_ERROR(files->folder->AddVtpm(lookup, nullptr, key));
-  }
-  return true;
+  KS_ASSIGN_OR_RETURN(vm::VmInTheMaking vm,
+                      vm::VmFolder::Create(*host.options.files, making.folder, spec));
+  files->path = vm.folder->paths().Vmx();
+  files->folder = std::move(vm.folder);
+  files->job = std::move(vm.job);
+  return absl::OkStatus();
+}
+
+// One step. True: all is there.
+absl::StatusOr<bool> MakeStep(const HostContext& host, const Making& making,
+                              VmRecord::Files* files) {
+  if (files->folder == nullptr) KS_RETURN_IF_ERROR(StartMaking(host, making, files));
+  return files->job->Step(kStepBytes);
 }
 
 }  // namespace
 
 void VmRegistry::MakeFiles(const VmPtr& vm, std::shared_ptr<void> making, Step then) {
   vm->strand.Post([this, vm, making, then = std::move(then)]() mutable {
-    auto* state = static_cast<Making*>(making.get());
     VmRecord::Files& files = vm->files;
-    const absl::StatusOr<bool> done = MakeStep(*host_, &files, state);
+    const absl::StatusOr<bool> done =
+        MakeStep(*host_, *static_cast<const Making*>(making.get()), &files);
     if (done.ok() && !*done) {
       MakeFiles(vm, making, std::move(then));
       return;
     }
+    files.job.reset();
+    if (!done.ok()) files.folder.reset();
     absl::StatusOr<FileView> found =
         done.ok() ? absl::StatusOr<FileView>(Look(&files)) : done.status();
-    if (!done.ok()) {
-      files.job.reset();
-      // Nothing half done stays.
-      if (state->created && files.folder != nullptr) files.folder->Destroy().IgnoreError();
-      files.folder.reset();
-    }
     host_->strand.Post(
         [then = std::move(then), found = std::move(found)]() mutable { then(std::move(found)); });
   });

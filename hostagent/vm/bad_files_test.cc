@@ -228,11 +228,11 @@ TEST_F(BadFilesTest, AFullDiskLeavesTheVmAsItWas) {
 TEST_F(BadFilesTest, ACreateThatFailsRemovesWhatItMade) {
   NewVm spec;
   spec.name = "new";
-  spec.disk_bytes = {1 << 16};
+  spec.disks = {EmptyDisk(1 << 16)};
   const std::string folder = root_ + "/new";
   const auto create_fails = [&](Operation operation, const std::string& part) {
     faults_.Fail(operation, part, ENOSPC, -1);
-    EXPECT_THAT(VmFolder::Create(faulty_, folder, spec), HasReason(v1::REASON_STORAGE_FULL));
+    EXPECT_THAT(Make(faulty_, folder, spec), HasReason(v1::REASON_STORAGE_FULL));
     faults_.Clear();
     EXPECT_FALSE(std::filesystem::exists(folder));
   };
@@ -243,10 +243,10 @@ TEST_F(BadFilesTest, ACreateThatFailsRemovesWhatItMade) {
   std::filesystem::create_directories(folder);
   WriteRaw(folder + "/note.txt", "mine");
   faults_.Fail(Operation::kWrite, "", ENOSPC, -1);
-  EXPECT_THAT(VmFolder::Create(faulty_, folder, spec), HasReason(v1::REASON_STORAGE_FULL));
+  EXPECT_THAT(Make(faulty_, folder, spec), HasReason(v1::REASON_STORAGE_FULL));
   faults_.Clear();
   EXPECT_THAT(Names(folder), ::testing::ElementsAre("note.txt"));
-  EXPECT_THAT(VmFolder::Create(faulty_, folder, spec), IsOk());
+  EXPECT_THAT(Make(faulty_, folder, spec), IsOk());
 }
 
 TEST_F(BadFilesTest, AReadOnlyDatastoreStillOpensItsVms) {

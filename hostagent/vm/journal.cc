@@ -1,5 +1,6 @@
 #include "hostagent/vm/journal.h"
 
+#include <algorithm>
 #include <cstdint>
 
 #include "absl/strings/match.h"
@@ -98,10 +99,20 @@ absl::StatusOr<Transaction> Transaction::Parse(absl::string_view text, absl::str
   return transaction;
 }
 
-absl::Status Transaction::Apply(const files::FileSystem& files, const VmPaths& paths,
-                                files::FileLock* lock) const {
-  // The journal keeps everything until the end, so that nothing here needs to be durable before.
+bool Transaction::Writes(absl::string_view name) const {
+  return std::any_of(writes_.begin(), writes_.end(),
+                     [name](const auto& write) { return write.first == name; });
+}
+
+absl::Status Transaction::ReplaceFiles(const files::FileSystem& files, const VmPaths& paths,
+                                       files::FileLock* lock) const {
+  // Nothing needs to be durable before the end: until then the journal keeps everything, or there
+  // is no .vmx.
+  const auto left_out = [&](absl::string_view name) {
+    return lock == nullptr && name == paths.vmx_name;
+  };
   for (const auto& write : writes_) {
+    if (left_out(write.first)) continue;
     if (write.first == paths.vmx_name) {
       KS_RETURN_IF_ERROR(
           files.ReplaceLocked(lock, write.second, kFileMode, files::Durability::kNotDurable));
@@ -118,11 +129,17 @@ absl::Status Transaction::Apply(const files::FileSystem& files, const VmPaths& p
     KS_RETURN_IF_ERROR(NotFoundIsOk(files.Remove(paths.In(name), files::Durability::kNotDurable)));
   }
   for (const auto& write : writes_) {
+    if (left_out(write.first)) continue;
     KS_ASSIGN_OR_RETURN(files::RandomAccessFile file,
                         files.Open(paths.In(write.first), files::OpenMode::kRead));
     KS_RETURN_IF_ERROR(file.Sync());
   }
-  KS_RETURN_IF_ERROR(files.SyncFolder(paths.folder));
+  return files.SyncFolder(paths.folder);
+}
+
+absl::Status Transaction::Apply(const files::FileSystem& files, const VmPaths& paths,
+                                files::FileLock* lock) const {
+  KS_RETURN_IF_ERROR(ReplaceFiles(files, paths, lock));
   // Not durable: whatever makes the next change of this folder durable also makes this so, and
   // until then doing it again changes nothing.
   return NotFoundIsOk(files.Remove(paths.In(paths.JournalName()), files::Durability::kNotDurable));
@@ -147,6 +164,17 @@ absl::Status Transaction::Commit(const files::FileSystem& files, const VmPaths& 
   }
   *committed = true;
   return Apply(files, paths, lock);
+}
+
+absl::Status Transaction::CommitNew(const files::FileSystem& files, const VmPaths& paths) const {
+  const auto vmx = std::find_if(writes_.begin(), writes_.end(), [&paths](const auto& write) {
+    return write.first == paths.vmx_name;
+  });
+  KS_CHECK(vmx != writes_.end());
+  if (writes_.size() > 1 || !take_overs_.empty()) {
+    KS_RETURN_IF_ERROR(ReplaceFiles(files, paths, nullptr));
+  }
+  return files.WriteFileAtomically(paths.Vmx(), vmx->second, kFileMode);
 }
 
 absl::StatusOr<bool> NeedsRecovery(const files::FileSystem& files, const VmPaths& paths) {

@@ -22,6 +22,8 @@ struct VmPaths {
   std::string Vmx() const { return In(vmx_name); }
   std::string JournalName() const { return stem + ".ks-journal"; }
   std::string TemporaryPrefix() const { return stem + ".ks-new."; }
+  // Held while a VM is made.
+  std::string Claim() const { return In(TemporaryPrefix() + "claim"); }
   // The name under which the successor of `name` is written. `tag` differs in every change, so that
   // no journal ever means the temporary file of another one.
   std::string Temporary(absl::string_view tag, absl::string_view name) const {
@@ -49,10 +51,15 @@ class Transaction {
   void TakeOver(absl::string_view temporary, absl::string_view name);
   void Remove(absl::string_view name);
 
+  // Whether the change has new content for it.
+  bool Writes(absl::string_view name) const;
+
   // Steps 2 to 4. `lock` holds the .vmx and moves to its new file. After an error Recover
   // completes or undoes the change; `*committed` says whether it completes it.
   absl::Status Commit(const files::FileSystem& files, const VmPaths& paths, files::FileLock* lock,
                       bool* committed) const;
+  // Of a VM that is made: needs no journal, as without its .vmx, which comes last, there is none.
+  absl::Status CommitNew(const files::FileSystem& files, const VmPaths& paths) const;
 
  private:
   friend absl::Status Recover(const files::FileSystem&, const VmPaths&, files::FileLock*);
@@ -60,6 +67,9 @@ class Transaction {
   static absl::StatusOr<Transaction> Parse(absl::string_view text, absl::string_view file);
   absl::Status Apply(const files::FileSystem& files, const VmPaths& paths,
                      files::FileLock* lock) const;
+  // Step 3. Without `lock` all but the .vmx.
+  absl::Status ReplaceFiles(const files::FileSystem& files, const VmPaths& paths,
+                            files::FileLock* lock) const;
 
   std::vector<std::pair<std::string, std::string>> writes_;
   std::vector<std::pair<std::string, std::string>> take_overs_;  // name, temporary

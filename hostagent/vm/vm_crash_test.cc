@@ -221,6 +221,50 @@ TEST_F(VmCrashTest, S148_AddDisk) {
   });
 }
 
+// Without its .vmx there is no VM; what a crash left beside does not hinder the next Create.
+TEST_F(VmCrashTest, S148_Create) {
+  NewVm spec;
+  spec.name = "made";
+  WriteRaw(root_ + "/image", images_[1]);
+  spec.disks = {Import(root_ + "/image"), Import(root_ + "/image")};
+  spec.kek = &Kek(old_key_);
+  spec.key = old_key_;
+  spec.vtpm = true;
+  for (const Killer::Mode mode :
+       {Killer::Mode::kKill, Killer::Mode::kKillHalfway, Killer::Mode::kFailOnce}) {
+    bool fired = true;
+    int there = 0;
+    for (int at = 0; fired; ++at) {
+      SCOPED_TRACE(absl::StrCat("operation ", at, " mode ", static_cast<int>(mode)));
+      const std::string folder = root_ + "/made";
+      std::filesystem::remove_all(folder);
+      killer_.Arm(at, mode, EIO);
+      auto vm = Make(faulty_, folder, spec);
+      fired = killer_.fired();
+      killer_.Disarm();
+      if (mode == Killer::Mode::kFailOnce && !vm.ok()) {
+        EXPECT_FALSE(std::filesystem::exists(folder));
+      }
+      if (std::filesystem::exists(folder + "/made.vmx")) {
+        ++there;
+        vm = VmFolder::Open(files_, folder);
+      } else {
+        EXPECT_FALSE(vm.ok());
+        vm = Make(files_, folder, spec);
+      }
+      ASSERT_THAT(vm, IsOk());
+      const auto running = (*vm)->PowerOn(Keys());
+      ASSERT_THAT(running, IsOk());
+      for (const char* const disk : {"scsi0:0", "scsi0:1"}) {
+        EXPECT_TRUE(ReadDisk(**running, disk) == images_[1]);
+      }
+      for (const std::string& name : Names(folder)) EXPECT_FALSE(absl::StrContains(name, "ks-new"));
+      EXPECT_THAT((*running)->ReadNvram()->value_or(""), ::testing::HasSubstr("KSVTPM1"));
+    }
+    EXPECT_GE(there, 1);
+  }
+}
+
 // A crash in the recovery itself is recovered from.
 TEST_F(VmCrashTest, S148_RecoveryMayDieToo) {
   was_ = [this](VmFolder& vm) { return AllUnder(vm, old_key_); };

@@ -56,22 +56,6 @@ absl::StatusOr<VmPaths> FindVmx(const files::FileSystem& files, absl::string_vie
   return paths;
 }
 
-// What a Create that failed made beside `before`, and the folder if it was not there.
-void RemoveNew(const files::FileSystem& files, const VmPaths& paths,
-               const std::vector<std::string>& before, bool folder_was_there) {
-  const absl::StatusOr<std::vector<std::string>> names = files.List(paths.folder);
-  if (!names.ok()) return;
-  for (const std::string& name : *names) {
-    if (!absl::StartsWith(name, paths.stem) ||
-        std::binary_search(before.begin(), before.end(), name)) {
-      continue;
-    }
-    files.Remove(paths.In(name), files::Durability::kNotDurable).IgnoreError();
-  }
-  // It stays where somebody else put something into it.
-  if (!folder_was_there) files.RemoveFolder(paths.folder).IgnoreError();
-}
-
 DiskDescription DescribeDisk(const VmDisk& disk) {
   DiskDescription description;
   description.device = disk.device;
@@ -86,66 +70,6 @@ DiskDescription DescribeDisk(const VmDisk& disk) {
 }  // namespace
 
 VmFolder::~VmFolder() { KS_CHECK(running_ == nullptr && !job_); }
-
-absl::StatusOr<std::unique_ptr<VmFolder>> VmFolder::Create(const files::FileSystem& files,
-                                                           absl::string_view folder,
-                                                           const NewVm& spec) {
-  KS_RETURN_IF_ERROR(files::ValidateName(spec.name));
-  for (const uint64_t bytes : spec.disk_bytes) {
-    if (bytes == 0 || bytes % kSectorBytes != 0 || bytes / kSectorBytes > kMaxDiskSectors) {
-      return status::Error(v1::REASON_INVALID_ARGUMENT,
-                           absl::StrCat("a disk of ", bytes, " bytes; needed: a multiple of 512"));
-    }
-  }
-  KS_ASSIGN_OR_RETURN(const bool was_there, files.Exists(folder));
-  KS_RETURN_IF_ERROR(files.MakeFolders(folder));
-  KS_ASSIGN_OR_RETURN(const std::vector<std::string> names, files.List(folder));
-  for (const std::string& name : names) {
-    if (absl::EndsWithIgnoreCase(name, ".vmx") && !absl::StartsWith(name, ".")) {
-      return status::Error(v1::REASON_ALREADY_EXISTS,
-                           absl::StrCat("folder ", status::Quote(BaseName(folder)),
-                                        " of the datastore has a VM already"))
-          .Object("vm", spec.name)
-          .NextStep("Choose another name, or register the VM that is there.");
-    }
-  }
-  VmPaths paths;
-  paths.folder = std::string(folder);
-  paths.stem = files::PathSafe(spec.name);
-  paths.vmx_name = paths.stem + ".vmx";
-  const absl::Status written = WriteNew(files, paths, spec);
-  if (!written.ok()) {
-    RemoveNew(files, paths, names, was_there);
-    return written;
-  }
-  return Open(files, paths.Vmx());
-}
-
-absl::Status VmFolder::WriteNew(const files::FileSystem& files, const VmPaths& paths,
-                                const NewVm& spec) {
-  Vmx vmx = NewVmx(spec.name, spec.guest_os, spec.uuid.empty() ? NewUuid() : spec.uuid,
-                   paths.stem + ".nvram");
-  // The .vmx comes last: without it there is no VM, and the next Create writes the rest again.
-  for (size_t i = 0; i < spec.disk_bytes.size(); ++i) {
-    const std::string disk = absl::StrCat(paths.stem, "-", i + 1);
-    const std::string flat = disk + "-flat.vmdk";
-    KS_ASSIGN_OR_RETURN(files::RandomAccessFile file,
-                        files.Open(paths.In(flat), files::OpenMode::kCreate));
-    KS_RETURN_IF_ERROR(file.Truncate(0));
-    KS_RETURN_IF_ERROR(file.Truncate(spec.disk_bytes[i]));
-    KS_RETURN_IF_ERROR(file.Sync());
-    const Vmdk descriptor =
-        Vmdk::New(flat, spec.disk_bytes[i] / kSectorBytes, 0xfffffffe, VmwareUuid(NewUuid()));
-    KS_RETURN_IF_ERROR(
-        files.WriteFileAtomically(paths.In(disk + ".vmdk"), descriptor.Serialize(), 0600));
-    // Unit 7 is the controller's own.
-    const std::string device = absl::StrCat("scsi0:", i < 7 ? i : i + 1);
-    vmx.Set(device + ".present", "TRUE");
-    vmx.Set(device + ".deviceType", "scsi-hardDisk");
-    vmx.Set(device + ".fileName", disk + ".vmdk");
-  }
-  return files.WriteFileAtomically(paths.Vmx(), vmx.Serialize(), 0600);
-}
 
 absl::StatusOr<std::unique_ptr<VmFolder>> VmFolder::Open(const files::FileSystem& files,
                                                          absl::string_view path) {

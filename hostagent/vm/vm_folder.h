@@ -22,15 +22,8 @@
 namespace keysphere::hostagent::vm {
 
 class RunningVm;
+class VmFolder;
 class VmJob;
-
-// What Create makes a plain VM of. A vTPM needs an encrypted home: AddVtpm.
-struct NewVm {
-  std::string name;  // also the files' stem, made safe
-  std::string guest_os = "other-64";
-  std::string uuid;                  // 8-4-4-4-12; a random one if empty
-  std::vector<uint64_t> disk_bytes;  // multiples of 512; thin
-};
 
 struct DiskDescription {
   std::string device;  // "scsi0:0"; "" for a disk of a VM whose config has not been opened
@@ -75,6 +68,24 @@ struct NewDisk {
   bool encrypt = true;
 };
 
+// What Create makes.
+struct NewVm {
+  std::string name;  // also the files' stem, made safe
+  std::string guest_os = "other-64";
+  std::string uuid;  // 8-4-4-4-12; a random one if empty
+  std::vector<NewDisk> disks;
+  // Given: encrypted from the beginning, so that nothing of it is ever plain on the datastore.
+  const crypto::SecretKey* kek = nullptr;
+  KeyId key;
+  bool vtpm = false;  // INVALID_STATE without a key (S112)
+};
+
+// A VM that Create makes. The folder is of no use before the job is done, nor where that fails.
+struct VmInTheMaking {
+  std::unique_ptr<VmFolder> folder;
+  std::unique_ptr<VmJob> job;
+};
+
 // An encrypted home, really unwrapped (S135). Holds the DEK for as long as it lives.
 class OpenVm {
  public:
@@ -109,11 +120,10 @@ class OpenVm {
 // name in front and metadata disk, provider, key_id.
 class VmFolder {
  public:
-  // Makes `folder` (if it is not there) and a plain VM in it. ALREADY_EXISTS if it has a .vmx. What
-  // it made does not stay where it fails.
-  static absl::StatusOr<std::unique_ptr<VmFolder>> Create(const files::FileSystem& files,
-                                                          absl::string_view folder,
-                                                          const NewVm& spec);
+  // Makes `folder` (if it is not there) and a VM in it. ALREADY_EXISTS if it has a .vmx. The VM is
+  // there, whole, when the job is done; where that fails, or is cancelled, nothing stays.
+  static absl::StatusOr<VmInTheMaking> Create(const files::FileSystem& files,
+                                              absl::string_view folder, const NewVm& spec);
   // `path` is a .vmx or a folder with exactly one. Recovers first. What is wrong with disks is in
   // Describe(), not an error: the VM can be registered. `files` outlives the VmFolder.
   static absl::StatusOr<std::unique_ptr<VmFolder>> Open(const files::FileSystem& files,
@@ -177,12 +187,20 @@ class VmFolder {
   friend class VmJob;
   struct Plan;
   class KekCache;
+  // How the folder of a VM that is made was before.
+  struct Fresh {
+    bool folder_was_there = false;
+    std::vector<std::string> files_before;  // sorted
+  };
 
   VmFolder(const files::FileSystem& files, VmPaths paths)
       : files_(files), paths_(std::move(paths)) {}
 
-  static absl::Status WriteNew(const files::FileSystem& files, const VmPaths& paths,
-                               const NewVm& spec);
+  absl::StatusOr<std::vector<std::string>> ListWithoutVm(absl::string_view vm) const;
+  absl::StatusOr<Fresh> ClaimFolder(absl::string_view vm);
+  void EndClaim();
+  absl::Status PlanNewVm(Plan* plan, const NewVm& spec);
+  void RemoveNew(const Fresh& fresh);
   absl::Status Load();
   absl::Status RecoverIfNeeded();
   void SetConfig(VmConfig config);
@@ -225,8 +243,10 @@ class VmFolder {
   absl::Status PlanShallow(Plan* plan, KekCache& keks, const crypto::SecretKey& new_kek,
                            const KeyId& new_key, bool include_disks);
   absl::Status PlanVtpm(Plan* plan, KekCache& keks, const crypto::SecretKey* kek, const KeyId& key);
-  absl::Status PlanNewDisk(Plan* plan, const NewDisk& spec, KekCache& keks);
-  absl::StatusOr<VmDisk> NameNewDisk(uint64_t bytes, Vmx* vmx) const;
+  // `kek` null: a plain disk. `inner` then has it.
+  absl::Status PlanNewDisk(Plan* plan, const NewDisk& spec, const crypto::SecretKey* kek,
+                           const KeyId& key, absl::string_view guid, Vmx* inner) const;
+  absl::StatusOr<VmDisk> NameNewDisk(const Plan& plan, uint64_t bytes, Vmx* vmx) const;
 
   const files::FileSystem& files_;
   const VmPaths paths_;
@@ -238,7 +258,8 @@ class VmFolder {
   std::string config_text_;                 // of an encrypted VM's config_
   std::vector<VmDisk> disks_;               // where config_ is known
 
-  files::FileLock lock_;  // of the .vmx: during a change, and while powered on
+  // Of the .vmx: during a change, and while powered on. Of the claim while the VM is made.
+  files::FileLock lock_;
   RunningVm* running_ = nullptr;
   bool job_ = false;          // one is under way
   bool unrecovered_ = false;  // a commit was not completed

@@ -18,6 +18,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/files/file_system.h"
 #include "common/status/matchers.h"
+#include "common/status/status.h"
 #include "hostagent/vm/running_vm.h"
 #include "hostagent/vm/vm_folder.h"
 #include "hostagent/vm/vm_job.h"
@@ -118,6 +119,24 @@ class VmFolderFixture : public ::testing::Test {
   static absl::Status RunToEnd(absl::StatusOr<std::unique_ptr<VmJob>> job) {
     if (!job.ok()) return job.status();
     return (*job)->RunToEnd();
+  }
+  static absl::StatusOr<std::unique_ptr<VmFolder>> Make(const files::FileSystem& files,
+                                                        const std::string& folder,
+                                                        const NewVm& spec) {
+    KS_ASSIGN_OR_RETURN(VmInTheMaking making, VmFolder::Create(files, folder, spec));
+    KS_RETURN_IF_ERROR(making.job->RunToEnd());
+    making.job.reset();
+    return std::move(making.folder);
+  }
+  static NewDisk EmptyDisk(uint64_t bytes) {
+    NewDisk disk;
+    disk.bytes = bytes;
+    return disk;
+  }
+  static NewDisk Import(const std::string& raw_image) {
+    NewDisk disk;
+    disk.raw_image = raw_image;
+    return disk;
   }
   static std::vector<std::string> Names(const std::string& folder) {
     std::vector<std::string> names;

@@ -78,13 +78,25 @@ absl::Status VmFolder::PlanVtpm(Plan* plan, KekCache& keks, const crypto::Secret
 
 absl::StatusOr<std::unique_ptr<VmJob>> VmFolder::AddDisk(const NewDisk& disk, KekLookup lookup) {
   return Job(/*powered_off=*/false, "add a disk", [&](Plan* plan) -> absl::Status {
+    if (!sealed_.has_value()) {
+      Vmx vmx = config_->vmx;
+      KS_RETURN_IF_ERROR(PlanNewDisk(plan, disk, nullptr, {}, "", &vmx));
+      plan->transaction.Write(paths_.vmx_name, vmx.Serialize());
+      return absl::OkStatus();
+    }
     KekCache keks(lookup);
-    return PlanNewDisk(plan, disk, keks);
+    KS_ASSIGN_OR_RETURN(const OpenVm open, OpenHome(keks));
+    const KeyId& key = sealed_->home.key;
+    KS_ASSIGN_OR_RETURN(const crypto::SecretKey* const kek, keks.Get(key));
+    Vmx inner = config_->vmx;
+    KS_RETURN_IF_ERROR(
+        PlanNewDisk(plan, disk, disk.encrypt ? kek : nullptr, key, sealed_->guid, &inner));
+    return PlanSameHome(plan, open, inner, sealed_->nvram);
   });
 }
 
 // Free file names and a free place at a SCSI controller, which `vmx` then has.
-absl::StatusOr<VmDisk> VmFolder::NameNewDisk(uint64_t bytes, Vmx* vmx) const {
+absl::StatusOr<VmDisk> VmFolder::NameNewDisk(const Plan& plan, uint64_t bytes, Vmx* vmx) const {
   VmDisk disk;
   disk.bytes = bytes;
   for (int number = 1; number <= kMaxDisks && disk.file.empty(); ++number) {
@@ -92,7 +104,9 @@ absl::StatusOr<VmDisk> VmFolder::NameNewDisk(uint64_t bytes, Vmx* vmx) const {
     const std::string flat = absl::StrCat(paths_.stem, "-", number, "-flat.vmdk");
     KS_ASSIGN_OR_RETURN(const bool file_taken, files_.Exists(paths_.In(file)));
     KS_ASSIGN_OR_RETURN(const bool flat_taken, files_.Exists(paths_.In(flat)));
-    if (file_taken || flat_taken || FindDisk(file) != nullptr) continue;
+    if (file_taken || flat_taken || FindDisk(file) != nullptr || plan.transaction.Writes(file)) {
+      continue;
+    }
     disk.file = file;
     disk.flat_file = flat;
   }
@@ -122,12 +136,8 @@ absl::StatusOr<VmDisk> VmFolder::NameNewDisk(uint64_t bytes, Vmx* vmx) const {
   return disk;
 }
 
-absl::Status VmFolder::PlanNewDisk(Plan* plan, const NewDisk& spec, KekCache& keks) {
-  absl::optional<OpenVm> open;
-  if (sealed_.has_value()) {
-    KS_ASSIGN_OR_RETURN(OpenVm opened, OpenHome(keks));
-    open = std::move(opened);
-  }
+absl::Status VmFolder::PlanNewDisk(Plan* plan, const NewDisk& spec, const crypto::SecretKey* kek,
+                                   const KeyId& key, absl::string_view guid, Vmx* inner) const {
   DiskCopy::Spec copy;
   if (!spec.raw_image.empty()) {
     const absl::StatusOr<files::RandomAccessFile> image =
@@ -144,17 +154,14 @@ absl::Status VmFolder::PlanNewDisk(Plan* plan, const NewDisk& spec, KekCache& ke
         v1::REASON_INVALID_ARGUMENT,
         absl::StrCat("a disk of ", bytes, " bytes; needed: a multiple of 512, at most 62 TB"));
   }
-  Vmx inner = config_->vmx;
-  KS_ASSIGN_OR_RETURN(VmDisk disk, NameNewDisk(bytes, &inner));
-  if (sealed_.has_value() && spec.encrypt) {
-    KS_ASSIGN_OR_RETURN(const crypto::SecretKey* const kek, keks.Get(sealed_->home.key));
+  KS_ASSIGN_OR_RETURN(VmDisk disk, NameNewDisk(*plan, bytes, inner));
+  if (kek != nullptr) {
     KS_ASSIGN_OR_RETURN(copy.new_dek, crypto::SecretKey::Random(32));
-    KS_ASSIGN_OR_RETURN(KeySafe safe, SealDek(*kek, sealed_->home.key, copy.new_dek,
-                                              DiskBinding(sealed_->guid, disk)));
+    KS_ASSIGN_OR_RETURN(KeySafe safe, SealDek(*kek, key, copy.new_dek, DiskBinding(guid, disk)));
     KS_ASSIGN_OR_RETURN(plan->added_dek, copy.new_dek.Clone());
     disk.descriptor.Set(Vmdk::kEncryptionKeys, FormatKeySafe(safe));
     disk.key_safe = std::move(safe);
-    inner.Set(disk.device + kDiskEncrypted, "TRUE");
+    inner->Set(disk.device + kDiskEncrypted, "TRUE");
   }
   const std::string temporary = paths_.Temporary(plan->tag, disk.flat_file);
   copy.target = paths_.In(temporary);
@@ -163,8 +170,6 @@ absl::Status VmFolder::PlanNewDisk(Plan* plan, const NewDisk& spec, KekCache& ke
   plan->added_disk = disk.file;
   plan->transaction.Write(disk.file, disk.descriptor.Serialize());
   plan->transaction.TakeOver(temporary, disk.flat_file);
-  if (sealed_.has_value()) return PlanSameHome(plan, *open, inner, sealed_->nvram);
-  plan->transaction.Write(paths_.vmx_name, inner.Serialize());
   return absl::OkStatus();
 }
 

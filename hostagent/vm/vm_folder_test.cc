@@ -17,8 +17,8 @@ class VmFolderTest : public VmFolderFixture {};
 TEST_F(VmFolderTest, CreateMakesAPlainVm) {
   NewVm spec;
   spec.name = "web/1";
-  spec.disk_bytes = {1 << 20, 512 * 3};
-  const auto vm = VmFolder::Create(files_, root_ + "/web", spec);
+  spec.disks = {EmptyDisk(1 << 20), EmptyDisk(512 * 3)};
+  const auto vm = Make(files_, root_ + "/web", spec);
   ASSERT_THAT(vm, IsOk());
   const VmDescription is = (*vm)->Describe();
   EXPECT_EQ(is.name, "web/1");
@@ -34,6 +34,86 @@ TEST_F(VmFolderTest, CreateMakesAPlainVm) {
   ASSERT_THAT(running, IsOk());
   EXPECT_EQ(ReadDisk(**running, "scsi0:1"), std::string(1536, '\0'));
   EXPECT_EQ(lookups_, 0);
+}
+
+// From the beginning: nothing that is written for it was ever plain.
+TEST_F(VmFolderTest, S112_S113_S131_S153_AVmIsMadeEncrypted) {
+  const std::string image = absl::StrCat("a secret of the guest ", RandomBytes(2 << 20, 31));
+  WriteRaw(root_ + "/image", image);
+  NewVm spec;
+  spec.name = "web";
+  spec.disks = {Import(root_ + "/image"), EmptyDisk(1 << 20)};
+  spec.vtpm = true;
+  EXPECT_THAT(VmFolder::Create(files_, root_ + "/web", spec), HasReason(v1::REASON_INVALID_STATE));
+  EXPECT_FALSE(std::filesystem::exists(root_ + "/web"));
+  spec.kek = &Kek(old_key_);
+  spec.key = old_key_;
+  auto made = VmFolder::Create(files_, root_ + "/web", spec);
+  ASSERT_THAT(made, IsOk());
+  int steps = 0;
+  while (true) {
+    const auto done = made->job->Step(256 << 10);
+    ASSERT_THAT(done, IsOk());
+    for (const std::string& name : Names(root_ + "/web")) {
+      const std::string content = ReadRaw(absl::StrCat(root_, "/web/", name));
+      EXPECT_THAT(content, Not(HasSubstr("a secret of the guest"))) << name;
+      EXPECT_THAT(content, Not(HasSubstr("scsi0:0.fileName"))) << name;
+    }
+    if (*done) break;
+    EXPECT_FALSE(std::filesystem::exists(root_ + "/web/web.vmx"));
+    ++steps;
+  }
+  EXPECT_GT(steps, 4);
+  const VmDescription is = made->folder->Describe();
+  EXPECT_EQ(is.key_id, old_key_);
+  EXPECT_TRUE(is.vtpm);
+  EXPECT_TRUE(is.migrate_encryption_required);
+  ASSERT_THAT(is.disks, SizeIs(2));
+  EXPECT_EQ(is.disks[0].key_id, old_key_);
+  EXPECT_EQ(is.disks[1].key_id, old_key_);
+  EXPECT_THAT(Names(root_ + "/web"),
+              UnorderedElementsAre("web.vmx", "web.nvram", "web-1.vmdk", "web-1-flat.vmdk",
+                                   "web-2.vmdk", "web-2-flat.vmdk"));
+  const auto again = OpenVmFolder(root_ + "/web");
+  const auto running = again->PowerOn(Keys());
+  ASSERT_THAT(running, IsOk());
+  EXPECT_TRUE(absl::StartsWith(ReadDisk(**running, "scsi0:0"), image));
+  EXPECT_EQ(ReadDisk(**running, "scsi0:1"), std::string(1 << 20, '\0'));
+}
+
+TEST_F(VmFolderTest, AVmThatIsMadeCanLeaveItsDisksPlain) {
+  WriteRaw(root_ + "/image", "plain blocks");
+  NewVm spec;
+  spec.name = "web";
+  spec.disks = {Import(root_ + "/image")};
+  spec.disks[0].encrypt = false;
+  spec.kek = &Kek(old_key_);
+  spec.key = old_key_;
+  const auto vm = Make(files_, root_ + "/web", spec);
+  ASSERT_THAT(vm, IsOk());
+  EXPECT_EQ((*vm)->Describe().key_id, old_key_);
+  EXPECT_EQ((*vm)->Describe().disks[0].key_id, absl::nullopt);
+  EXPECT_THAT(ReadRaw(root_ + "/web/web-1-flat.vmdk"), HasSubstr("plain blocks"));
+}
+
+TEST_F(VmFolderTest, ACancelledCreateLeavesNothing) {
+  WriteRaw(root_ + "/image", RandomBytes(1 << 20, 32));
+  NewVm spec;
+  spec.name = "web";
+  spec.disks = {Import(root_ + "/image")};
+  {
+    const auto made = VmFolder::Create(files_, root_ + "/web", spec);
+    ASSERT_THAT(made, IsOk());
+    ASSERT_THAT(made->job->Step(100000), status::IsOkAndHolds(false));
+    EXPECT_THAT(Names(root_ + "/web"), SizeIs(2));
+    EXPECT_THAT(Make(files_, root_ + "/web", spec), HasReason(v1::REASON_CONFLICT));
+    EXPECT_THAT(Names(root_ + "/web"), SizeIs(2));
+  }
+  EXPECT_FALSE(std::filesystem::exists(root_ + "/web"));
+  spec.disks = {Import(root_ + "/no-image")};
+  EXPECT_THAT(VmFolder::Create(files_, root_ + "/web", spec),
+              HasReason(v1::REASON_VM_FILE_MISSING));
+  EXPECT_FALSE(std::filesystem::exists(root_ + "/web"));
 }
 
 TEST_F(VmFolderTest, S131_S34_S81_AnEncryptedVmNamesItsKeyAndKeepsTheRest) {
@@ -106,10 +186,8 @@ TEST_F(VmFolderTest, AnExt4FileSystemSurvives) {
   if (!ext4) WriteRaw(raw, RandomBytes(4 << 20, 9));
   NewVm spec;
   spec.name = "fs";
-  auto vm = VmFolder::Create(files_, root_ + "/fs", spec).value();
-  NewDisk import;
-  import.raw_image = raw;
-  ASSERT_THAT(RunToEnd(vm->AddDisk(import, Keys())), IsOk());
+  spec.disks = {Import(raw)};
+  auto vm = Make(files_, root_ + "/fs", spec).value();
   ASSERT_THAT(RunToEnd(vm->Encrypt(Kek(old_key_), old_key_, DiskSelection::All())), IsOk());
   const auto running = vm->PowerOn(Keys());
   ASSERT_THAT(running, IsOk());
@@ -254,7 +332,7 @@ TEST_F(VmFolderTest, S112_AVtpmNeedsAnEncryptedHome) {
 TEST_F(VmFolderTest, AVtpmJoinsAnEncryptedHomeWithoutNvram) {
   NewVm spec;
   spec.name = "t";
-  auto vm = VmFolder::Create(files_, root_ + "/t", spec).value();
+  auto vm = Make(files_, root_ + "/t", spec).value();
   ASSERT_THAT(RunToEnd(vm->Encrypt(Kek(old_key_), old_key_, DiskSelection::All())), IsOk());
   ASSERT_THAT(vm->AddVtpm(Keys(), nullptr, {}), IsOk());
   const auto running = vm->PowerOn(Keys());
@@ -290,8 +368,8 @@ TEST_F(VmFolderTest, S153_ADiskAddedLaterUsesTheKeyOfTheHome) {
 TEST_F(VmFolderTest, ThinDisksStayThin) {
   NewVm spec;
   spec.name = "thin";
-  spec.disk_bytes = {uint64_t{8} << 30};
-  auto vm = VmFolder::Create(files_, root_ + "/thin", spec).value();
+  spec.disks = {EmptyDisk(uint64_t{8} << 30)};
+  auto vm = Make(files_, root_ + "/thin", spec).value();
   const std::string data = RandomBytes(10000, 11);
   {
     const auto running = vm->PowerOn(Keys());

@@ -24,10 +24,13 @@ VmJob::~VmJob() { End(); }
 void VmJob::End() {
   if (plan_ == nullptr) return;
   const bool wrote = !plan_->copies.empty();
+  const absl::optional<VmFolder::Fresh> fresh = std::move(plan_->fresh);
   plan_.reset();
   // Removes what a cancelled or failed job wrote. Where even that fails, the next operation or the
   // next open does it.
-  if (wrote && current_ != kCommitted) {
+  if (current_ != kCommitted && fresh.has_value()) {
+    folder_->RemoveNew(*fresh);
+  } else if (current_ != kCommitted && wrote) {
     folder_->unrecovered_ = true;
     (void)folder_->RecoverIfNeeded();
   }
@@ -127,6 +130,11 @@ absl::Status VmFolder::Run(bool powered_off, absl::string_view action, Build bui
 }
 
 absl::Status VmFolder::Commit(Plan* plan) {
+  if (plan->fresh.has_value()) {
+    KS_RETURN_IF_ERROR(plan->transaction.CommitNew(files_, paths_));
+    EndClaim();
+    return AfterCommit(plan);
+  }
   bool committed = false;
   const absl::Status done = plan->transaction.Commit(files_, paths_, &lock_, &committed);
   if (!done.ok()) {

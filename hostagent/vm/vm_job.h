@@ -61,6 +61,7 @@ struct VmFolder::Plan {
   // For a powered-on VM that a disk is added to: the disk and its DEK (empty: plain).
   std::string added_disk;
   crypto::SecretKey added_dek;
+  absl::optional<Fresh> fresh;  // for a VM that is made
 };
 
 }  // namespace keysphere::hostagent::vm
