@@ -51,8 +51,8 @@ absl::StatusOr<std::vector<std::string>> VmFolder::ListWithoutVm(absl::string_vi
   return names;
 }
 
-// The claim keeps others (hosts, on one datastore) from making a VM in the folder meanwhile. It ends
-// with its process, and what a former one left is nobody's then.
+// The claim keeps others (hosts, on one datastore) from making a VM in the folder meanwhile. It
+// ends with its process, and what a former one left is nobody's then.
 absl::StatusOr<VmFolder::Fresh> VmFolder::ClaimFolder(absl::string_view vm) {
   Fresh fresh;
   KS_ASSIGN_OR_RETURN(const bool was_there, files_.Exists(paths_.folder));
