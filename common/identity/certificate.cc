@@ -77,6 +77,16 @@ CertificateInfo ReadX509(X509* certificate) {
   return info;
 }
 
+// With its identity, which it must have.
+absl::StatusOr<CertificateInfo> ReadPeer(X509* certificate) {
+  CertificateInfo info = ReadX509(certificate);
+  if (info.uris.size() != 1) {
+    return Untrusted(absl::StrCat("the certificate has ", info.uris.size(), " URI names, not one"));
+  }
+  KS_ASSIGN_OR_RETURN(info.identity, Identity::Parse(info.uris[0]));
+  return info;
+}
+
 absl::Status Expired(absl::string_view message) {
   return status::Error(v1::REASON_CERT_EXPIRED, message)
       .NextStep("Issue a new certificate (keysphere pki issue), or set the clock right.");
@@ -91,12 +101,9 @@ absl::StatusOr<CertificateInfo> ReadAnyCertificate(absl::string_view chain_pem) 
 }
 
 absl::StatusOr<CertificateInfo> ReadCertificate(absl::string_view chain_pem) {
-  KS_ASSIGN_OR_RETURN(CertificateInfo info, ReadAnyCertificate(chain_pem));
-  if (info.uris.size() != 1) {
-    return Untrusted(absl::StrCat("the certificate has ", info.uris.size(), " URI names, not one"));
-  }
-  KS_ASSIGN_OR_RETURN(info.identity, Identity::Parse(info.uris[0]));
-  return info;
+  const std::vector<X509Ptr> chain = ParseCertificates(chain_pem);
+  if (chain.empty()) return Untrusted("not a certificate in PEM");
+  return ReadPeer(chain[0].get());
 }
 
 absl::Status CheckValidity(const CertificateInfo& info, absl::Time now) {
@@ -111,8 +118,8 @@ absl::Status CheckValidity(const CertificateInfo& info, absl::Time now) {
   return absl::OkStatus();
 }
 
-absl::Status CheckCertificate(absl::string_view chain_pem, absl::string_view ca_pem,
-                              absl::Time now) {
+absl::StatusOr<CertificateInfo> CheckCertificate(absl::string_view chain_pem,
+                                                 absl::string_view ca_pem, absl::Time now) {
   const std::vector<X509Ptr> chain = ParseCertificates(chain_pem);
   if (chain.empty()) return Untrusted("not a certificate in PEM");
   const std::vector<X509Ptr> authorities = ParseCertificates(ca_pem);
@@ -130,7 +137,7 @@ absl::Status CheckCertificate(absl::string_view chain_pem, absl::string_view ca_
   X509_VERIFY_PARAM_set_time(X509_STORE_CTX_get0_param(context.get()), absl::ToTimeT(now));
   const bool verified = X509_verify_cert(context.get()) == 1;
   ERR_clear_error();
-  if (verified) return absl::OkStatus();
+  if (verified) return ReadPeer(chain[0].get());
 
   const int error = X509_STORE_CTX_get_error(context.get());
   const std::string message =

@@ -31,11 +31,11 @@ absl::StatusOr<CertificateInfo> ReadCertificate(absl::string_view chain_pem);
 // The same of any certificate, an authority's or a KMS' too: it may have no identity.
 absl::StatusOr<CertificateInfo> ReadAnyCertificate(absl::string_view chain_pem);
 
-// Whether the first certificate of `chain_pem` comes from `ca_pem` (by the others, if there are
-// more) and all of the chain is valid at `now`. CERT_EXPIRED: not yet or no longer valid.
-// CERT_UNTRUSTED: another issuer, or not PEM.
-absl::Status CheckCertificate(absl::string_view chain_pem, absl::string_view ca_pem,
-                              absl::Time now);
+// The same, if it comes from `ca_pem` (by the others of the chain, if there are more) and all of
+// the chain is valid at `now`. CERT_EXPIRED: not yet or no longer valid. CERT_UNTRUSTED: another
+// issuer too.
+absl::StatusOr<CertificateInfo> CheckCertificate(absl::string_view chain_pem,
+                                                 absl::string_view ca_pem, absl::Time now);
 
 // Whether a certificate of this validity serves at `now`; CERT_EXPIRED if not.
 absl::Status CheckValidity(const CertificateInfo& info, absl::Time now);

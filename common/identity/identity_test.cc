@@ -128,12 +128,15 @@ TEST(CertificateTest, S163_UnknownAuthorityIsUntrusted) {
   const auto authority = NewAuthority();
   const auto other = NewAuthority();  // the same names, another key
   const Credentials credentials = Issue(*authority, "esx-1");
-  EXPECT_TRUE(
-      CheckCertificate(credentials.certificate_pem, authority->certificate_pem(), kNow).ok());
-  EXPECT_EQ(status::ReasonOf(
-                CheckCertificate(credentials.certificate_pem, other->certificate_pem(), kNow)),
-            v1::REASON_CERT_UNTRUSTED);
-  EXPECT_EQ(status::ReasonOf(CheckCertificate("junk", authority->certificate_pem(), kNow)),
+  const auto checked =
+      CheckCertificate(credentials.certificate_pem, authority->certificate_pem(), kNow);
+  ASSERT_TRUE(checked.ok());
+  EXPECT_EQ(checked->identity.name, "esx-1");
+  EXPECT_EQ(
+      status::ReasonOf(
+          CheckCertificate(credentials.certificate_pem, other->certificate_pem(), kNow).status()),
+      v1::REASON_CERT_UNTRUSTED);
+  EXPECT_EQ(status::ReasonOf(CheckCertificate("junk", authority->certificate_pem(), kNow).status()),
             v1::REASON_CERT_UNTRUSTED);
 }
 
@@ -141,7 +144,8 @@ TEST(CertificateTest, ValidityIsCheckedAtTheGivenTime) {
   const auto authority = NewAuthority();
   const Credentials credentials = Issue(*authority, "esx-1", Validity{kNow, kNow + absl::Hours(1)});
   const auto check = [&](absl::Time now) {
-    return CheckCertificate(credentials.certificate_pem, authority->certificate_pem(), now);
+    return CheckCertificate(credentials.certificate_pem, authority->certificate_pem(), now)
+        .status();
   };
   EXPECT_TRUE(check(kNow + absl::Minutes(59)).ok());
   EXPECT_EQ(status::ReasonOf(check(kNow + absl::Minutes(61))), v1::REASON_CERT_EXPIRED);

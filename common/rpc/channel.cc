@@ -49,10 +49,9 @@ absl::StatusOr<std::shared_ptr<Channel>> Channel::Create(ChannelOptions options)
   InitGrpc();
   KeepGrpcRunning();
   const identity::Credentials& own = options.credentials;
-  KS_RETURN_IF_ERROR(
+  KS_ASSIGN_OR_RETURN(
+      identity::CertificateInfo info,
       identity::CheckCertificate(own.certificate_pem, own.ca_pem, options.clock->Now()));
-  KS_ASSIGN_OR_RETURN(identity::CertificateInfo info,
-                      identity::ReadCertificate(own.certificate_pem));
   std::shared_ptr<Channel> channel(new Channel(std::move(options), std::move(info)));
   channel->Connect();
   return channel;

@@ -55,9 +55,8 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Create(ServerOptions options) {
   KeepGrpcRunning();
   clock::Clock* const clock = options.gate->clock();
   const identity::Credentials& own = options.credentials;
-  KS_RETURN_IF_ERROR(identity::CheckCertificate(own.certificate_pem, own.ca_pem, clock->Now()));
   KS_ASSIGN_OR_RETURN(const identity::CertificateInfo info,
-                      identity::ReadCertificate(own.certificate_pem));
+                      identity::CheckCertificate(own.certificate_pem, own.ca_pem, clock->Now()));
 
   auto refused = std::make_shared<std::atomic<int64_t>>(0);
   std::unique_ptr<Server> server(new Server(options.gate, refused));
