@@ -59,6 +59,7 @@ Rules MakeRules() {
   add("ConfigureCryptoKey", {kRegisterHost});
   add("SetKeyPersistence", {kRegisterHost});
   add("WriteCoreDump", {kCryptoAccess});
+  add("ReadCoreDump", {kCryptoAccess});
 
   // What encryption needs beyond these depends on the VM: the domain asks for it.
   in("VirtualMachines");

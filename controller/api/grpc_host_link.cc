@@ -53,6 +53,7 @@ class GrpcHostLink : public hosts::HostLink {
   KS_FORWARD(management, HostManagement, SetCryptoMode, SetCryptoModeResponse, ShortCall)
   KS_FORWARD(management, HostManagement, SetKeyPersistence, SetKeyPersistenceResponse, ShortCall)
   KS_FORWARD(management, HostManagement, WriteCoreDump, WriteCoreDumpResponse, LongCall)
+  KS_FORWARD(management, HostManagement, ReadCoreDump, ReadCoreDumpResponse, ShortCall)
   KS_FORWARD(management, HostManagement, UnlockAllHostVms, UnlockAllHostVmsResponse, ShortCall)
   KS_FORWARD(status, HostStatus, GetHostStatus, GetHostStatusResponse, ShortCall)
   KS_FORWARD(vms, HostVms, GetHostVm, HostVm, ShortCall)

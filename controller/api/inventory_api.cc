@@ -124,6 +124,12 @@ class HostsApi final : public v1::Hosts::CallbackService {
     return Serve(gate_, vcenter_, KS_RPC_METHOD(v1::Hosts), context, request, response,
                  &vcenter_->host_encryption(), &encryption::HostEncryption::WriteCoreDump);
   }
+  grpc::ServerUnaryReactor* ReadCoreDump(grpc::CallbackServerContext* context,
+                                         const v1::ReadCoreDumpRequest* request,
+                                         v1::ReadCoreDumpResponse* response) override {
+    return Serve(gate_, vcenter_, KS_RPC_METHOD(v1::Hosts), context, request, response,
+                 &vcenter_->host_encryption(), &encryption::HostEncryption::ReadCoreDump);
+  }
 
  private:
   rpc::Gate* const gate_;

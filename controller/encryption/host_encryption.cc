@@ -355,6 +355,36 @@ void HostEncryption::WriteCoreDump(const access::Caller& caller,
           }));
 }
 
+void HostEncryption::ReadCoreDump(const access::Caller& caller,
+                                  const v1::ReadCoreDumpRequest& request,
+                                  status::Callback<v1::ReadCoreDumpResponse> done) {
+  const absl::StatusOr<Session> host = hosts_->Connected(request.host());
+  if (!host.ok()) return done(host.status());
+  host::v1::ReadCoreDumpRequest wanted;
+  wanted.set_epoch((*host)->epoch());
+  wanted.set_path(request.path());
+  wanted.set_part(request.part());
+  (*host)->link()->ReadCoreDump(
+      std::move(wanted),
+      (*host)->OnStrand<host::v1::ReadCoreDumpResponse>(
+          [this, caller, host = *host, part = request.part(),
+           done = std::move(done)](absl::StatusOr<host::v1::ReadCoreDumpResponse> answer) mutable {
+            if (!answer.ok()) {
+              host->NoteAnswer(answer.status());
+              return done(answer.status());
+            }
+            v1::ReadCoreDumpResponse response;
+            response.set_data(std::move(*answer->mutable_data()));
+            response.set_parts(answer->parts());
+            if (answer->has_key()) *response.mutable_key() = answer->key();
+            if (part == 0) {
+              Audit(events_, caller, "ReadCoreDump", HostObject(*host), response.key(), {},
+                    host->name());
+            }
+            done(std::move(response));
+          }));
+}
+
 void HostEncryption::UnlockAll(const access::Caller& caller, Session host,
                                const v1::CryptoKeyId& key,
                                status::Callback<v1::ConfigureCryptoKeyResponse> done) {

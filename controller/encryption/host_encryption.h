@@ -60,6 +60,8 @@ class HostEncryption {
                          status::Callback<v1::Host> done);
   void WriteCoreDump(const access::Caller& caller, const v1::WriteCoreDumpRequest& request,
                      status::Callback<v1::WriteCoreDumpResponse> done);
+  void ReadCoreDump(const access::Caller& caller, const v1::ReadCoreDumpRequest& request,
+                    status::Callback<v1::ReadCoreDumpResponse> done);
 
   // A host that was safe booted without its host key: gives it the old one or, with
   // vpxd.hostkey.newIfMissing, a new one of the effective default or of a native provider that it

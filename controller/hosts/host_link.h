@@ -40,6 +40,8 @@ class HostLink {
                                  status::Callback<host::v1::SetKeyPersistenceResponse> done) = 0;
   virtual void WriteCoreDump(host::v1::WriteCoreDumpRequest request,
                              status::Callback<host::v1::WriteCoreDumpResponse> done) = 0;
+  virtual void ReadCoreDump(host::v1::ReadCoreDumpRequest request,
+                            status::Callback<host::v1::ReadCoreDumpResponse> done) = 0;
   virtual void UnlockAllHostVms(host::v1::UnlockAllHostVmsRequest request,
                                 status::Callback<host::v1::UnlockAllHostVmsResponse> done) = 0;
   virtual void GetHostStatus(host::v1::GetHostStatusRequest request,

@@ -80,6 +80,8 @@ class HostAgent {
                          Callback<host::v1::SetKeyPersistenceResponse> done);
   void WriteCoreDump(const Caller& caller, const host::v1::WriteCoreDumpRequest& request,
                      Callback<host::v1::WriteCoreDumpResponse> done);
+  void ReadCoreDump(const Caller& caller, const host::v1::ReadCoreDumpRequest& request,
+                    Callback<host::v1::ReadCoreDumpResponse> done);
   // The snapshot, then each change, until the sink says no, the host ends the watch or it is
   // cancelled. A refusal comes through on_end.
   WatchId WatchHost(const Caller& caller, const host::v1::WatchHostRequest& request,
@@ -183,6 +185,10 @@ class HostAgent {
   struct CoreDump;
   absl::StatusOr<std::shared_ptr<CoreDump>> PlanCoreDump() const;
   void StepCoreDump(std::shared_ptr<CoreDump> dump, Callback<host::v1::WriteCoreDumpResponse> done);
+  // On the file strand.
+  absl::StatusOr<host::v1::ReadCoreDumpResponse> ReadDumpPart(
+      const host::v1::ReadCoreDumpRequest& request, const crypto::SecretKey& host_key,
+      const v1::CryptoKeyId& host_key_id) const;
 
   HostContext host_;
   HostStrand file_strand_;  // opens the configuration, writes core dumps

@@ -1,4 +1,4 @@
-// Core dumps, encrypted: WriteCoreDump.
+// Core dumps, encrypted: WriteCoreDump, ReadCoreDump.
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -11,6 +11,7 @@
 namespace keysphere::hostagent::agent {
 namespace {
 
+using host::v1::ReadCoreDumpResponse;
 using host::v1::WriteCoreDumpResponse;
 
 }  // namespace
@@ -103,6 +104,57 @@ void HostAgent::WriteCoreDump(const Caller& caller, const host::v1::WriteCoreDum
           if (!dump.ok()) return answer(dump.status());
           dumping_ = true;
           StepCoreDump(*std::move(dump), std::move(answer));
+        });
+}
+
+absl::StatusOr<ReadCoreDumpResponse> HostAgent::ReadDumpPart(
+    const host::v1::ReadCoreDumpRequest& request, const crypto::SecretKey& host_key,
+    const v1::CryptoKeyId& host_key_id) const {
+  const auto key = [&](const dump::DumpHeader& header) -> absl::StatusOr<crypto::SecretKey> {
+    if (!header.wrapped_key().empty()) return host_.keys.VmKek(header.provider(), header.key_id());
+    // Gone from the cache, the host key serves until the reboot (S150).
+    if (!host_key.empty() && host_key_id.provider_id() == header.provider() &&
+        host_key_id.key_id() == header.key_id()) {
+      return host_key.Clone();
+    }
+    return host_.keys.HostKey(header.provider(), header.key_id());
+  };
+  KS_ASSIGN_OR_RETURN(const dump::DumpReader reader,
+                      dump::DumpReader::Open(*host_.options.files, request.path(), key));
+  ReadCoreDumpResponse response;
+  KS_ASSIGN_OR_RETURN(*response.mutable_data(),
+                      reader.Chunk(static_cast<uint64_t>(request.part())));
+  response.set_parts(static_cast<int64_t>(reader.chunks()));
+  if (!reader.header().key_id().empty()) {
+    response.mutable_key()->set_provider_id(reader.header().provider());
+    response.mutable_key()->set_key_id(reader.header().key_id());
+  }
+  return response;
+}
+
+void HostAgent::ReadCoreDump(const Caller& caller, const host::v1::ReadCoreDumpRequest& request,
+                             Callback<ReadCoreDumpResponse> done) {
+  Serve(caller, Right::kEncrypt, request, std::move(done),
+        [this](const host::v1::ReadCoreDumpRequest& req, Callback<ReadCoreDumpResponse> answer) {
+          // What lies elsewhere is no dump of this host's, whatever is in it.
+          if (files::FolderOf(req.path()) != DumpFolder(host_.options)) {
+            return answer(status::Error(v1::REASON_NOT_FOUND, "the host has no such core dump")
+                              .Object("dump", req.path())
+                              .NextStep("Name it by the path that the dump's writing answered."));
+          }
+          auto host_key = std::make_shared<crypto::SecretKey>();
+          if (!host_key_.empty()) {
+            absl::StatusOr<crypto::SecretKey> cloned = host_key_.Clone();
+            if (!cloned.ok()) return answer(cloned.status());
+            *host_key = *std::move(cloned);
+          }
+          file_strand_.Post([this, req, host_key, host_key_id = host_key_id_,
+                             answer = std::move(answer)]() mutable {
+            absl::StatusOr<ReadCoreDumpResponse> part = ReadDumpPart(req, *host_key, host_key_id);
+            host_.strand.Post([part = std::move(part), answer = std::move(answer)]() mutable {
+              answer(std::move(part));
+            });
+          });
         });
 }
 

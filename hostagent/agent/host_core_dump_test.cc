@@ -33,6 +33,12 @@ class CoreDumpTest : public HostTest {
         }));
     return content;
   }
+  absl::StatusOr<host::v1::ReadCoreDumpResponse> ReadPart(const std::string& path, int64_t part) {
+    host::v1::ReadCoreDumpRequest request;
+    request.set_path(path);
+    request.set_part(part);
+    return host().Manage(&HostAgent::ReadCoreDump, request);
+  }
   std::string Raw(const std::string& path) {
     return host().files().ReadFile(path, 64 << 20).value();
   }
@@ -67,6 +73,52 @@ TEST_F(CoreDumpTest, S103_S150_APurgeTakesTheHostKeyFromNoDumpBeforeTheReboot) {
   const auto dumped = Dump();
   ASSERT_THAT(dumped, IsOk());
   EXPECT_THAT(Read(dumped->path(), *kms_.keys.at(host_key_)), IsOk());
+}
+
+TEST_F(CoreDumpTest, S103_TheHostOpensADumpWhileItHasTheKey) {
+  ASSERT_THAT(host().MakeSafe(kms_, host_key_), IsOk());
+  ASSERT_THAT(host().AddStandard(kms_, {vm_key_}), IsOk());
+  ASSERT_THAT(host().CreateEncrypted("web", kms_.Id(vm_key_)), IsOk());
+  ASSERT_THAT(host().PowerOn("web"), IsOk());
+  const auto of_host = Dump();
+  const auto of_vm = Dump("web");
+  ASSERT_THAT(of_vm, IsOk());
+
+  const auto first = ReadPart(of_host->path(), 0);
+  ASSERT_THAT(first, IsOk());
+  EXPECT_THAT(first->data(), StartsWith("\x7f"
+                                        "ELF"));
+  EXPECT_EQ(first->key().key_id(), host_key_);
+  EXPECT_THAT(ReadPart(of_host->path(), first->parts()), HasReason(v1::REASON_INVALID_ARGUMENT));
+  EXPECT_THAT(ReadPart(of_host->path(), -1), HasReason(v1::REASON_INVALID_ARGUMENT));
+  const auto vm = ReadPart(of_vm->path(), 0);
+  ASSERT_THAT(vm, IsOk());
+  EXPECT_THAT(vm->data(), HasSubstr("debian12-64"));
+  EXPECT_EQ(vm->key().key_id(), vm_key_);
+
+  // S150: the host key serves until the reboot.
+  ASSERT_THAT(host().TickStandard({}), IsOk());
+  EXPECT_THAT(ReadPart(of_host->path(), 0), IsOk());
+  EXPECT_THAT(ReadPart(of_vm->path(), 0), HasReason(v1::REASON_KEY_MISSING_ON_HOST));
+  host().Reboot();
+  EXPECT_THAT(ReadPart(of_host->path(), 0), HasReason(v1::REASON_KEY_MISSING_ON_HOST));
+}
+
+TEST_F(CoreDumpTest, NothingBesideItsDumpsIsReadAsADump) {
+  const auto dumped = Dump();
+  ASSERT_THAT(dumped, IsOk());
+  const auto plain = ReadPart(dumped->path(), 0);
+  ASSERT_THAT(plain, IsOk());
+  EXPECT_FALSE(plain->has_key());
+  for (const std::string& path :
+       {std::string(), std::string("/etc/passwd"), host().state_dir() + "/config.ks",
+        host().state_dir() + "/dumps/../config.ks", host().state_dir() + "/dumps/none.kscore",
+        host().state_dir() + "/dumps/.."}) {
+    EXPECT_FALSE(ReadPart(path, 0).ok()) << path;
+  }
+  const std::string other = host().state_dir() + "/dumps/other";
+  ASSERT_THAT(host().files().WriteFileAtomically(other, "something else", 0600), IsOk());
+  EXPECT_THAT(ReadPart(other, 0), HasReason(v1::REASON_VM_FILE_INVALID));
 }
 
 TEST_F(CoreDumpTest, S139_S103_ADerivedHostKeyServesAfterABootToo) {

@@ -39,6 +39,7 @@ class ManagementService : public host::v1::HostManagement::CallbackService {
   KS_HOST_METHOD(HostManagement, SetKeyPersistence, SetKeyPersistenceRequest,
                  SetKeyPersistenceResponse)
   KS_HOST_METHOD(HostManagement, WriteCoreDump, WriteCoreDumpRequest, WriteCoreDumpResponse)
+  KS_HOST_METHOD(HostManagement, ReadCoreDump, ReadCoreDumpRequest, ReadCoreDumpResponse)
 
   grpc::ServerWriteReactor<host::v1::HostEvent>* WatchHost(
       grpc::CallbackServerContext* context, const host::v1::WatchHostRequest* request) override {
@@ -111,7 +112,7 @@ std::unique_ptr<rpc::RuleTable> HostRules() {
   }
   // A user with the host role hears that only the controller can do it.
   for (const char* method :
-       {"SetCryptoMode", "UnlockAllHostVms", "SetKeyPersistence", "WriteCoreDump"})
+       {"SetCryptoMode", "UnlockAllHostVms", "SetKeyPersistence", "WriteCoreDump", "ReadCoreDump"})
     add(management, method, both);
   const char* const vms = host::v1::HostVms::service_full_name();
   for (const char* method : {"ListHostVms", "GetHostVm", "CreateHostVm", "RegisterHostVm",

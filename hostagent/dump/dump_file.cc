@@ -16,7 +16,8 @@ namespace {
 
 constexpr absl::string_view kMagic = "KSCORE1\n";
 constexpr uint32_t kMaxHeaderBytes = 64 << 10;
-constexpr uint32_t kMaxChunkBytes = 64 << 20;
+constexpr uint32_t kMaxChunkBytes = 32 << 20;
+constexpr uint64_t kLengthBytes = 4;
 
 std::string LittleEndian(uint32_t number) {
   std::string out;
@@ -36,36 +37,10 @@ absl::Status Malformed(const std::string& path, absl::string_view what) {
   return status::Error(v1::REASON_VM_FILE_INVALID, what).Object("dump", path);
 }
 
-// Reads one field after the other.
-class Reader {
- public:
-  Reader(const files::RandomAccessFile& file, uint64_t size) : file_(file), size_(size) {}
-
-  bool at_end() const { return offset_ == size_; }
-
-  absl::StatusOr<std::string> Read(uint64_t bytes) {
-    if (bytes > size_ - offset_) return Malformed(file_.path(), "the dump is cut off");
-    std::string out(bytes, '\0');
-    const auto span = absl::MakeSpan(reinterpret_cast<uint8_t*>(&out[0]), out.size());
-    KS_ASSIGN_OR_RETURN(const size_t count, file_.ReadAt(offset_, span));
-    if (count != bytes) return Malformed(file_.path(), "the dump is cut off");
-    offset_ += bytes;
-    return out;
-  }
-  // With its length in front.
-  absl::StatusOr<std::string> ReadSized(uint32_t max_bytes) {
-    KS_ASSIGN_OR_RETURN(const std::string length, Read(4));
-    uint32_t bytes = 0;
-    for (int i = 3; i >= 0; --i) bytes = bytes << 8 | static_cast<uint8_t>(length[i]);
-    if (bytes > max_bytes) return Malformed(file_.path(), "the dump is malformed");
-    return Read(bytes);
-  }
-
- private:
-  const files::RandomAccessFile& file_;
-  const uint64_t size_;
-  uint64_t offset_ = 0;
-};
+// Of a chunk on disk beside its plaintext.
+uint64_t ChunkOverhead(bool encrypted) {
+  return kLengthBytes + (encrypted ? crypto::kGcmOverheadBytes : 0);
+}
 
 }  // namespace
 
@@ -89,7 +64,7 @@ absl::StatusOr<std::unique_ptr<DumpWriter>> DumpWriter::Create(const files::File
                                                                const std::string& path,
                                                                const DumpHeader& header,
                                                                crypto::SecretKey key) {
-  if (header.chunk_bytes() == 0 || header.chunk_bytes() > kMaxChunkBytes / 2) {
+  if (header.chunk_bytes() == 0 || header.chunk_bytes() > kMaxChunkBytes) {
     return status::Error(v1::REASON_INVALID_ARGUMENT, "a dump's chunks have 1 byte to 32 MiB");
   }
   auto writer = absl::WrapUnique(new DumpWriter(files, path, header.SerializeAsString(),
@@ -141,39 +116,81 @@ absl::StatusOr<uint64_t> DumpWriter::Finish() {
   return size_;
 }
 
-absl::Status ReadDump(const files::FileSystem& files, const std::string& path,
-                      absl::FunctionRef<absl::StatusOr<crypto::SecretKey>(const DumpHeader&)> key,
-                      absl::FunctionRef<absl::Status(absl::string_view)> sink) {
-  KS_ASSIGN_OR_RETURN(const files::RandomAccessFile file, files.Open(path, files::OpenMode::kRead));
-  KS_ASSIGN_OR_RETURN(const uint64_t size, file.Size());
-  Reader reader(file, size);
-  KS_ASSIGN_OR_RETURN(const std::string magic, reader.Read(kMagic.size()));
+absl::StatusOr<std::string> DumpReader::Read(uint64_t offset, uint64_t bytes) const {
+  if (offset > size_ || bytes > size_ - offset) {
+    return Malformed(file_.path(), "the dump is cut off");
+  }
+  std::string out(bytes, '\0');
+  const auto span = absl::MakeSpan(reinterpret_cast<uint8_t*>(&out[0]), out.size());
+  KS_ASSIGN_OR_RETURN(const size_t count, file_.ReadAt(offset, span));
+  if (count != bytes) return Malformed(file_.path(), "the dump is cut off");
+  return out;
+}
+
+absl::StatusOr<std::string> DumpReader::ReadSized(uint64_t offset, uint64_t max_bytes) const {
+  KS_ASSIGN_OR_RETURN(const std::string length, Read(offset, kLengthBytes));
+  uint64_t bytes = 0;
+  for (int i = kLengthBytes - 1; i >= 0; --i) bytes = bytes << 8 | static_cast<uint8_t>(length[i]);
+  if (bytes > max_bytes) return Malformed(file_.path(), "the dump is malformed");
+  return Read(offset + kLengthBytes, bytes);
+}
+
+absl::StatusOr<DumpReader> DumpReader::Open(const files::FileSystem& files, const std::string& path,
+                                            KeyLookup key) {
+  DumpReader reader;
+  KS_ASSIGN_OR_RETURN(reader.file_, files.Open(path, files::OpenMode::kRead));
+  KS_ASSIGN_OR_RETURN(reader.size_, reader.file_.Size());
+  KS_ASSIGN_OR_RETURN(const std::string magic, reader.Read(0, kMagic.size()));
   if (magic != kMagic) return Malformed(path, "this is no dump");
-  KS_ASSIGN_OR_RETURN(const std::string raw_header, reader.ReadSized(kMaxHeaderBytes));
-  DumpHeader header;
-  if (!header.ParseFromString(raw_header)) return Malformed(path, "the dump's header is malformed");
-  crypto::SecretKey secret;
-  if (!header.key_id().empty()) {
-    KS_ASSIGN_OR_RETURN(secret, key(header));
+  KS_ASSIGN_OR_RETURN(reader.raw_header_, reader.ReadSized(kMagic.size(), kMaxHeaderBytes));
+  DumpHeader& header = reader.header_;
+  if (!header.ParseFromString(reader.raw_header_) || header.chunk_bytes() == 0 ||
+      header.chunk_bytes() > kMaxChunkBytes) {
+    return Malformed(path, "the dump's header is malformed");
   }
-  if (!header.wrapped_key().empty()) {
-    if (header.wrapped_key().size() != vm::kKeySafeBlobBytes) {
-      return Malformed(path, "the dump's wrapped key is malformed");
-    }
-    const vm::KeySafe safe{{header.provider(), header.key_id()}, header.wrapped_key()};
-    KS_ASSIGN_OR_RETURN(secret,
-                        vm::OpenDek(secret, safe, vm::DekBinding(header.vm_guid(), "home"), path));
+  const uint64_t overhead = ChunkOverhead(!header.key_id().empty());
+  const uint64_t body = reader.size_ - kMagic.size() - kLengthBytes - reader.raw_header_.size();
+  const uint64_t whole = overhead + header.chunk_bytes();
+  if (body == 0 || (body % whole != 0 && body % whole < overhead)) {
+    return Malformed(path, "the dump is cut off");
   }
-  uint64_t chunk = 0;
-  do {
-    KS_ASSIGN_OR_RETURN(std::string data, reader.ReadSized(kMaxChunkBytes));
-    if (!secret.empty()) {
-      KS_ASSIGN_OR_RETURN(data,
-                          crypto::GcmOpen(secret, Aad(raw_header, chunk, reader.at_end()), data));
-    }
-    ++chunk;
+  reader.chunks_ = (body + whole - 1) / whole;
+  if (header.key_id().empty()) return reader;
+  KS_ASSIGN_OR_RETURN(reader.key_, key(header));
+  if (header.wrapped_key().empty()) return reader;
+  if (header.wrapped_key().size() != vm::kKeySafeBlobBytes) {
+    return Malformed(path, "the dump's wrapped key is malformed");
+  }
+  const vm::KeySafe safe{{header.provider(), header.key_id()}, header.wrapped_key()};
+  KS_ASSIGN_OR_RETURN(
+      reader.key_, vm::OpenDek(reader.key_, safe, vm::DekBinding(header.vm_guid(), "home"), path));
+  return reader;
+}
+
+absl::StatusOr<std::string> DumpReader::Chunk(uint64_t number) const {
+  if (number >= chunks_) {
+    return status::Error(v1::REASON_INVALID_ARGUMENT, absl::StrCat("the dump has ", chunks_))
+        .Object("dump", file_.path());
+  }
+  const uint64_t start = kMagic.size() + kLengthBytes + raw_header_.size();
+  const uint64_t whole = ChunkOverhead(!key_.empty()) + header_.chunk_bytes();
+  const uint64_t offset = start + number * whole;
+  const bool last = number == chunks_ - 1;
+  const uint64_t bytes = (last ? size_ - offset : whole) - kLengthBytes;
+  KS_ASSIGN_OR_RETURN(std::string data, ReadSized(offset, bytes));
+  if (data.size() != bytes) return Malformed(file_.path(), "the dump is malformed");
+  if (key_.empty()) return data;
+  return crypto::GcmOpen(key_, Aad(raw_header_, number, last), data);
+}
+
+absl::Status ReadDump(const files::FileSystem& files, const std::string& path,
+                      DumpReader::KeyLookup key,
+                      absl::FunctionRef<absl::Status(absl::string_view)> sink) {
+  KS_ASSIGN_OR_RETURN(const DumpReader reader, DumpReader::Open(files, path, key));
+  for (uint64_t chunk = 0; chunk < reader.chunks(); ++chunk) {
+    KS_ASSIGN_OR_RETURN(const std::string data, reader.Chunk(chunk));
     KS_RETURN_IF_ERROR(sink(data));
-  } while (!reader.at_end());
+  }
   return absl::OkStatus();
 }
 

@@ -62,11 +62,40 @@ class DumpWriter {
   bool finished_ = false;
 };
 
-// Reads a dump to `sink`, piece by piece. `key` is asked, once, for the key that the header of an
-// encrypted one names, and for no other.
-// CIPHERTEXT_CORRUPT: another key, or changed; VM_FILE_INVALID: no dump, or cut off.
+// A dump on disk, read chunk by chunk, in whatever order.
+class DumpReader {
+ public:
+  using KeyLookup = absl::FunctionRef<absl::StatusOr<crypto::SecretKey>(const DumpHeader&)>;
+
+  // `key` is asked, once, for the key that the header of an encrypted one names, and for no other.
+  // CIPHERTEXT_CORRUPT: it is not the key that wraps; VM_FILE_INVALID: no dump, or cut off.
+  static absl::StatusOr<DumpReader> Open(const files::FileSystem& files, const std::string& path,
+                                         KeyLookup key);
+
+  const DumpHeader& header() const { return header_; }
+  // At least one.
+  uint64_t chunks() const { return chunks_; }
+  // CIPHERTEXT_CORRUPT: another key, or changed; VM_FILE_INVALID: malformed, or cut off;
+  // INVALID_ARGUMENT: there is none of that number.
+  absl::StatusOr<std::string> Chunk(uint64_t number) const;
+
+ private:
+  DumpReader() = default;
+  absl::StatusOr<std::string> Read(uint64_t offset, uint64_t bytes) const;
+  // With its length in front.
+  absl::StatusOr<std::string> ReadSized(uint64_t offset, uint64_t max_bytes) const;
+
+  files::RandomAccessFile file_;
+  uint64_t size_ = 0;
+  std::string raw_header_;
+  DumpHeader header_;
+  crypto::SecretKey key_;  // of the chunks; empty: not encrypted
+  uint64_t chunks_ = 0;
+};
+
+// Reads a whole dump to `sink`, piece by piece. Errors are the reader's and the sink's.
 absl::Status ReadDump(const files::FileSystem& files, const std::string& path,
-                      absl::FunctionRef<absl::StatusOr<crypto::SecretKey>(const DumpHeader&)> key,
+                      DumpReader::KeyLookup key,
                       absl::FunctionRef<absl::Status(absl::string_view)> sink);
 
 }  // namespace keysphere::hostagent::dump

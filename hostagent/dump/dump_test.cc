@@ -68,6 +68,27 @@ std::string Pattern(size_t size) {
   return out;
 }
 
+TEST_F(DumpTest, ChunksAreReadInWhateverOrder) {
+  const crypto::SecretKey key = crypto::SecretKey::Random(32).value();
+  Write(Pattern(250), key.Clone().value());
+  const auto reader =
+      DumpReader::Open(files_, path_, [&key](const DumpHeader&) { return key.Clone(); });
+  ASSERT_THAT(reader, IsOk());
+  EXPECT_EQ(reader->header().key_id(), "k");
+  ASSERT_EQ(reader->chunks(), 3);
+  EXPECT_THAT(reader->Chunk(2), status::IsOkAndHolds(Pattern(250).substr(200)));
+  EXPECT_THAT(reader->Chunk(0), status::IsOkAndHolds(Pattern(100)));
+  EXPECT_THAT(reader->Chunk(3), HasReason(v1::REASON_INVALID_ARGUMENT));
+  EXPECT_THAT(reader->Chunk(~uint64_t{0}), HasReason(v1::REASON_INVALID_ARGUMENT));
+  // Without its last chunk the one before is not the last.
+  Damage(Raw().substr(0, Raw().size() - 50 - 32));
+  const auto cut =
+      DumpReader::Open(files_, path_, [&key](const DumpHeader&) { return key.Clone(); });
+  ASSERT_THAT(cut, IsOk());
+  EXPECT_THAT(cut->Chunk(0), IsOk());
+  EXPECT_THAT(cut->Chunk(1), HasReason(v1::REASON_CIPHERTEXT_CORRUPT));
+}
+
 TEST_F(DumpTest, S103_OnlyTheKeyOpensADump) {
   const crypto::SecretKey key = crypto::SecretKey::Random(32).value();
   for (const size_t size : {0, 1, 99, 100, 101, 200, 1000}) {

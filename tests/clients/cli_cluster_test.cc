@@ -148,6 +148,18 @@ TEST_F(CliClusterTest, ErrorsSayWhatToDoNext) {
   EXPECT_THAT(Cli({"kms", "latency", "kms-1", "1s", "--jitter", "1s"}).out, HasSubstr(next));
   EXPECT_THAT(Cli({"host", "key-persistence", "esx-1", "on"}).out, HasSubstr(next));
   EXPECT_THAT(Cli({"host", "core-dump", "esx-1", "--vm", "nope"}).out, HasSubstr(next));
+  EXPECT_THAT(Cli({"host", "core-dump-read", "esx-1", "/etc/passwd", "--file", "-"}).out,
+              HasSubstr(next));
+  const CommandResult dumped = Cli({"host", "core-dump", "esx-1"});
+  ASSERT_EQ(dumped.code, 0) << dumped.out;
+  const std::string path = dumped.out.substr(dumped.out.find('/'));
+  const std::string core = ::testing::TempDir() + "/core";
+  const CommandResult read =
+      Cli({"host", "core-dump-read", "esx-1", path.substr(0, path.find('\n')), "--file", core});
+  EXPECT_EQ(read.code, 0) << read.out;
+  EXPECT_THAT(files_.ReadFile(core, size_t{1} << 30),
+              status::IsOkAndHolds(::testing::StartsWith("\x7f"
+                                                         "ELF")));
 
   // A KMIP user and its password come and go together.
   const std::string password = ::testing::TempDir() + "/password";

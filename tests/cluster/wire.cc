@@ -36,6 +36,7 @@ class WireLink : public HostLink {
   KS_FORWARD(SetCryptoMode, SetCryptoModeResponse, kShort)
   KS_FORWARD(SetKeyPersistence, SetKeyPersistenceResponse, kShort)
   KS_FORWARD(WriteCoreDump, WriteCoreDumpResponse, kLong)
+  KS_FORWARD(ReadCoreDump, ReadCoreDumpResponse, kShort)
   KS_FORWARD(UnlockAllHostVms, UnlockAllHostVmsResponse, kShort)
   KS_FORWARD(GetHostStatus, GetHostStatusResponse, kShort)
   KS_FORWARD(GetHostVm, HostVm, kShort)

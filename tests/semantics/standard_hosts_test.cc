@@ -277,6 +277,16 @@ TEST_F(StandardHostsTest, S103_S87_ACoreDumpOfTheHostIsUnderItsKeyAndAVmsUnderIt
   EXPECT_EQ(of_vm->key().key_id(), a.Vm("vm").key_id().key_id());
   EXPECT_EQ(LastAudit("vm/vm").arguments().at("operation"), "WriteCoreDump");
   EXPECT_EQ(LastAudit("vm/vm").arguments().at("host"), "esx-1");
+
+  v1::ReadCoreDumpRequest read;
+  read.set_host("esx-1");
+  read.set_path(of_vm->path());
+  const auto opened = a.Call(&VCenter::host_encryption, &HostEncryption::ReadCoreDump, read);
+  ASSERT_THAT(opened, IsOk());
+  EXPECT_EQ(opened->key().key_id(), a.Vm("vm").key_id().key_id());
+  EXPECT_EQ(opened->parts(), 1);
+  EXPECT_THAT(opened->data(), ::testing::HasSubstr("displayName"));
+  EXPECT_EQ(LastAudit("host/esx-1").arguments().at("operation"), "ReadCoreDump");
 }
 
 TEST_F(StandardHostsTest, S149_WithoutAVCenterStandardVmsWaitAMinuteAndNativeOnesDoNot) {

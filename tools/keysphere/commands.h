@@ -13,6 +13,7 @@ void AddKmsProviderCommands(Command* provider);  // provider health, trust, csr,
 void AddKmsCommands(Command* root);              // kms
 void AddClusterCommands(Command* root);          // cluster
 void AddHostCommands(Command* root);             // host
+void AddCoreDumpCommands(Command* host);         // host core-dump, host core-dump-read
 void AddVmCommands(Command* root);               // vm
 void AddGuestDiskCommands(Command* vm);          // vm read, vm write
 void AddEventCommands(Command* root);            // event, alarm, wait

@@ -1,23 +1,20 @@
 #include <fcntl.h>
 #include <google/protobuf/struct.pb.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <cstdio>
 #include <memory>
 #include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/types/optional.h"
-#include "common/files/file_system.h"
 #include "common/status/status.h"
 #include "keysphere/host/v1/host_vms.grpc.pb.h"
 #include "keysphere/v1/inventory.grpc.pb.h"
 #include "tools/keysphere/commands.h"
 #include "tools/keysphere/session.h"
+#include "tools/keysphere/stream.h"
 
 namespace keysphere::cli {
 namespace {
@@ -56,77 +53,6 @@ absl::StatusOr<Session::ChannelPtr> HostOf(Session* session, const Args& args) {
                                            &v1::VirtualMachines::Stub::async::GetVm, request));
   return session->Host(vm.host());
 }
-
-// A file that goes with its descriptor; "-" is stdin or stdout.
-class Stream {
- public:
-  static absl::StatusOr<Stream> Open(const std::string& path, int flags, int standard) {
-    if (path == "-") return Stream(standard, path);
-    const int fd = open(path.c_str(), flags | O_CLOEXEC, 0600);
-    if (fd < 0) return files::FileSystem::ErrorOf(errno, "open", path);
-    return Stream(fd, path);
-  }
-  Stream(Stream&& other) noexcept : fd_(std::exchange(other.fd_, -1)), path_(other.path_) {}
-  Stream& operator=(Stream&&) = delete;
-  ~Stream() {
-    if (fd_ > STDERR_FILENO) close(fd_);
-  }
-
-  absl::Status Write(const std::string& data) const {
-    size_t done = 0;
-    while (done < data.size()) {
-      const ssize_t wrote = write(fd_, data.data() + done, data.size() - done);
-      if (wrote < 0 && errno == EINTR) continue;
-      if (wrote < 0) return files::FileSystem::ErrorOf(errno, "write", path_);
-      done += wrote;
-    }
-    return absl::OkStatus();
-  }
-  // `bytes` of it, fewer only at its end.
-  absl::StatusOr<std::string> Read(int64_t bytes) const {
-    std::string data(bytes, '\0');
-    size_t done = 0;
-    while (done < data.size()) {
-      const ssize_t got = read(fd_, &data[done], data.size() - done);
-      if (got < 0 && errno == EINTR) continue;
-      if (got < 0) return files::FileSystem::ErrorOf(errno, "read", path_);
-      if (got == 0) break;
-      done += got;
-    }
-    data.resize(done);
-    return data;
-  }
-
-  // How much is left to read of a regular file; -1: of a pipe nobody knows.
-  int64_t Left() const {
-    struct stat info {};
-    if (fstat(fd_, &info) != 0 || !S_ISREG(info.st_mode)) return -1;
-    return std::max<int64_t>(0, info.st_size - lseek(fd_, 0, SEEK_CUR));
-  }
-
- private:
-  Stream(int fd, std::string path) : fd_(fd), path_(std::move(path)) {}
-  int fd_;
-  std::string path_;
-};
-
-class Progress {
- public:
-  Progress(Session* session, std::string what) : session_(session), what_(std::move(what)) {}
-  ~Progress() {
-    if (drawn_) session_->err() << "\r\x1b[K" << std::flush;
-  }
-  void Tell(int64_t done, int64_t total) {
-    if (!session_->environment().terminal || total <= kChunkBytes) return;
-    session_->err() << "\r" << Printable(what_) << ' ' << done * 100 / total << " % " << std::flush;
-    drawn_ = true;
-  }
-
- private:
-  Session* const session_;
-  const std::string what_;
-  bool drawn_ = false;
-};
 
 // What was done. As JSON: 64-bit counts are strings, as in all JSON of this program.
 absl::Status Tell(Session* session, const Args& args, const std::string& did, int64_t offset,

@@ -402,32 +402,6 @@ void AddKeyPersistence(Command* group) {
   });
 }
 
-void AddCoreDump(Command* group) {
-  struct Args {
-    std::string name;
-    std::string vm;
-  };
-  auto args = std::make_shared<Args>();
-  Command command = group->Sub("core-dump", "Write a core dump of its agent, or of a running VM",
-                               "host core-dump esx-1 --vm web-1");
-  command.Argument(&args->name, "NAME", "the host");
-  command.Option(&args->vm, "--vm", "VM", "of this VM (default: of the agent)");
-  command.Run([args](Session* session) -> absl::Status {
-    v1::WriteCoreDumpRequest request;
-    request.set_host(args->name);
-    request.set_vm(args->vm);
-    KS_ASSIGN_OR_RETURN(const v1::WriteCoreDumpResponse response,
-                        session->Ask<Hosts>(&Stub::async::WriteCoreDump, request));
-    return session->Show(response, [session](const v1::WriteCoreDumpResponse& shown) {
-      Fields fields;
-      fields.Add("file", shown.path())
-          .Add("size", FormatBytes(shown.bytes()))
-          .Add("key", shown.has_key() ? KeyText(shown.key()) : "none (not encrypted)")
-          .Print(session->out());
-    });
-  });
-}
-
 }  // namespace
 
 void AddHostCommands(Command* root) {
@@ -453,7 +427,7 @@ void AddHostCommands(Command* root) {
   AddKeyChange<v1::AddKeyRequest, HostMethod<v1::AddKeyRequest>>(
       &group, "add-key", "Send a provider's key to a safe host", &Stub::async::AddKey);
   AddKeyPersistence(&group);
-  AddCoreDump(&group);
+  AddCoreDumpCommands(&group);
   AddRecover(&group);
 }
 
