@@ -96,6 +96,12 @@ bool Alarms::Shows(absl::string_view name, absl::string_view object) const {
   return showing_.count(Key(name, object)) > 0;
 }
 
+bool Alarms::Says(absl::string_view name, absl::string_view object,
+                  absl::string_view message) const {
+  const auto it = showing_.find({std::string(name), std::string(object)});
+  return it != showing_.end() && it->second.message() == message;
+}
+
 absl::optional<absl::Time> Alarms::RaisedAt(absl::string_view name,
                                             absl::string_view object) const {
   const auto it = showing_.find(Key(name, object));

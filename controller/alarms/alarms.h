@@ -55,6 +55,8 @@ class Alarms {
   // Its cause ended. No effect if it does not show.
   void Clear(absl::string_view name, absl::string_view object);
   bool Shows(absl::string_view name, absl::string_view object) const;
+  // Whether it shows with this message.
+  bool Says(absl::string_view name, absl::string_view object, absl::string_view message) const;
   // When it was raised, or raised again; nullopt: it does not show.
   absl::optional<absl::Time> RaisedAt(absl::string_view name, absl::string_view object) const;
 

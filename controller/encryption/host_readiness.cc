@@ -167,7 +167,7 @@ void HostReadiness::SetMode(std::shared_ptr<HostSession> host,
               return done(answer.status());
             }
             if (key.fetched.key != nullptr) {
-              host->NoteHostKey(needs_->Name(key.id), key.fetched.check_value);
+              host->NoteHostKey(needs_->Name(key.id), key.fetched);
               keys_->Share(*host, key);
             }
             host::v1::GetHostStatusResponse status = host->status();

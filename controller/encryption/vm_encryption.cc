@@ -1,5 +1,6 @@
 #include "controller/encryption/vm_encryption.h"
 
+#include <algorithm>
 #include <set>
 #include <utility>
 #include <vector>
@@ -28,6 +29,17 @@ absl::Status Locked(const v1::Vm& vm) {
                                                           " is locked: ", vm.lock().summary()))
       .Object("vm", vm.name())
       .NextStep(vm.lock().next_step());
+}
+
+bool SameKey(const v1::CryptoKeyId& a, const v1::CryptoKeyId& b) {
+  return a.provider_id() == b.provider_id() && a.key_id() == b.key_id();
+}
+
+// Its disks may be under others than its home (S153).
+bool UsesKey(const v1::Vm& vm, const v1::CryptoKeyId& key) {
+  return SameKey(vm.key_id(), key) ||
+         std::any_of(vm.disks().begin(), vm.disks().end(),
+                     [&key](const v1::VmDisk& disk) { return SameKey(disk.key_id(), key); });
 }
 
 }  // namespace
@@ -408,6 +420,11 @@ void VmEncryption::QueryCryptoKeyStatus(const access::Caller&,
   if (request.keys().empty() || request.keys().size() > 1000) {
     return done(status::Error(v1::REASON_INVALID_ARGUMENT, "1 to 1,000 keys can be asked"));
   }
+  for (const v1::CryptoKeyId& key : request.keys()) {
+    if (!key.provider_id().empty() && !key.key_id().empty()) continue;
+    return done(status::Error(v1::REASON_INVALID_ARGUMENT, "a key has a provider and a key id")
+                    .NextStep("Name both."));
+  }
   auto response = std::make_shared<v1::QueryCryptoKeyStatusResponse>();
   std::set<std::string> standard;
   for (const v1::CryptoKeyId& key : request.keys()) {
@@ -419,9 +436,9 @@ void VmEncryption::QueryCryptoKeyStatus(const access::Caller&,
                             : v1::CryptoKeyStatus::REASON_KEY_STATE_CLUSTER_INVALID);
     if (deps_.keys->IsStandard(key.provider_id())) standard.insert(key.provider_id());
     for (const Session& host : deps_.hosts->All()) {
-      if (host->LastHostKey().key_id() == key.key_id()) state->add_hosts(host->name());
+      if (SameKey(host->LastHostKey(), key)) state->add_hosts(host->name());
       for (const auto& [name, vm] : host->vms()) {
-        if (vm.vm().key_id().key_id() == key.key_id()) state->add_vms(name);
+        if (UsesKey(vm.vm(), key)) state->add_vms(name);
       }
     }
   }
@@ -460,13 +477,19 @@ void VmEncryption::AskStates(const std::string& provider,
           const bool active = state.ok() && *state == kmip::client::KeyState::kActive;
           status->set_key_available(active);
           // A destroyed key is there in name only: locks call it missing, too (S89).
-          const bool there = state.ok() && *state != kmip::client::KeyState::kDestroyed &&
-                             *state != kmip::client::KeyState::kDestroyedCompromised;
+          const bool destroyed =
+              state.ok() && (*state == kmip::client::KeyState::kDestroyed ||
+                             *state == kmip::client::KeyState::kDestroyedCompromised);
           if (active) {
             status->clear_reason();
+          } else if (destroyed ||
+                     status::ReasonOf(state.status()) == v1::REASON_KEY_MISSING_ON_KMS) {
+            status->set_reason(Status::REASON_KEY_STATE_MISSING_IN_KMS);
+          } else if (state.ok()) {
+            status->set_reason(Status::REASON_KEY_STATE_NOT_ACTIVE_OR_ENABLED);
           } else {
-            status->set_reason(there ? Status::REASON_KEY_STATE_NOT_ACTIVE_OR_ENABLED
-                                     : Status::REASON_KEY_STATE_MISSING_IN_KMS);
+            // A KMS that refuses to say is of as little use as one that is away.
+            status->set_reason(Status::REASON_KEY_STATE_CLUSTER_UNREACHABLE);
           }
         }
         done();

@@ -105,8 +105,8 @@ class HostSession : public std::enable_shared_from_this<HostSession> {
   absl::StatusOr<std::string> Seal(absl::string_view provider, absl::string_view key_id,
                                    const crypto::SecretKey& key);
   // The host has taken a host key of a standard provider.
-  void NoteHostKey(KeyNamePtr key, const std::string& check_value) {
-    standard_.NoteCached(key, check_value);
+  void NoteHostKey(KeyNamePtr key, const kms::FetchedKey& fetched) {
+    standard_.NoteCached(key, fetched);
   }
 
   const std::string& name() const { return name_; }

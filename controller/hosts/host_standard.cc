@@ -322,12 +322,13 @@ void HostSession::VerifyStandard(const std::vector<KeyNamePtr>& keys,
     std::vector<std::string> ids;
     for (const KeyNamePtr name : names) ids.push_back(name->id);
     cluster->Fetch(ids, [self = shared_from_this(), names = std::move(names), epoch = epoch_,
+                         instance = cluster->instance(),
                          part = join.Part()](const kms::KmsCluster::Fetched& fetched) {
       for (size_t i = 0; i < names.size() && self->epoch_ == epoch; ++i) {
         if (fetched[i].ok()) {
           self->standard_.Verified(names[i], *fetched[i]);
         } else if (status::ReasonOf(fetched[i].status()) == v1::REASON_KEY_MISSING_ON_KMS) {
-          self->standard_.MissingOnKms(names[i]);
+          self->standard_.MissingOnKms(names[i], instance);
         }
       }
       part(absl::OkStatus());

@@ -97,8 +97,8 @@ int64_t StandardKeys::InstanceOf(const std::string& provider) const {
   return cluster == nullptr ? 0 : cluster->instance();
 }
 
-void StandardKeys::NoteCached(KeyNamePtr key, const std::string& check_value) {
-  Put(key, check_value, InstanceOf(key->provider));
+void StandardKeys::NoteCached(KeyNamePtr key, const kms::FetchedKey& fetched) {
+  Put(key, fetched.check_value, fetched.instance);
 }
 
 bool StandardKeys::HasForeign() const {
@@ -196,17 +196,18 @@ void StandardKeys::Ready(KeyNamePtr key, const kms::FetchedKey& fetched) {
 void StandardKeys::Verified(KeyNamePtr key, const kms::FetchedKey& fetched) {
   const auto it = cached_.find(key);
   if (it == cached_.end()) return;
-  it->second.instance = InstanceOf(key->provider);
+  it->second.instance = fetched.instance;
   missing_.erase(key);
   if (it->second.check_value == fetched.check_value) return;
   ready_[key] = fetched;  // as the KMS says
   replaces_ = true;
 }
 
-void StandardKeys::MissingOnKms(KeyNamePtr key) {
+void StandardKeys::MissingOnKms(KeyNamePtr key, int64_t instance) {
   const auto it = cached_.find(key);
-  if (it == cached_.end()) return;
-  it->second.instance = InstanceOf(key->provider);
+  // What a former KMS lacked says nothing.
+  if (it == cached_.end() || instance != InstanceOf(key->provider)) return;
+  it->second.instance = instance;
   missing_.insert(key);
 }
 
@@ -300,7 +301,7 @@ void StandardKeys::Applied(const Sent& sent, const host::v1::ApplyKeysResponse& 
   for (const auto& [key, fetched] : sent.keys) {
     sending_.erase(key);
     if (collides.count(absl::StrCat(key->provider, "\n", key->id)) != 0) continue;
-    if (!refused) Put(key, fetched.check_value, InstanceOf(key->provider));
+    if (!refused) Put(key, fetched.check_value, fetched.instance);
   }
   for (const host::v1::StandardKeyList& list : response.removed_standard_keys()) {
     for (const host::v1::StandardKeyList::Key& key : list.keys()) {

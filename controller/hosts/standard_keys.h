@@ -63,7 +63,8 @@ class StandardKeys {
   bool HasReady() const;
   // What the KMS said of a cached key (S152): it has this one, or has it not.
   void Verified(KeyNamePtr key, const kms::FetchedKey& fetched);
-  void MissingOnKms(KeyNamePtr key);
+  // `instance`: of the provider whose KMS said so.
+  void MissingOnKms(KeyNamePtr key, int64_t instance);
   // A message with removal is due.
   bool HasRemovals() const { return !missing_.empty() || replaces_; }
   // All unverified keys of the provider were verified. True: that is news.
@@ -88,7 +89,7 @@ class StandardKeys {
   void Applied(const Sent& sent, const host::v1::ApplyKeysResponse& response);
   void NotApplied(const Sent& sent, bool again);
   // The host took it otherwise: with its mode (S139).
-  void NoteCached(KeyNamePtr key, const std::string& check_value);
+  void NoteCached(KeyNamePtr key, const kms::FetchedKey& fetched);
   bool Told();
   void ForgetTold() { told_states_.clear(); }
   // It caches keys of providers that it may not have any more.

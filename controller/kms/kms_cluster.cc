@@ -1,6 +1,7 @@
 #include "controller/kms/kms_cluster.h"
 
 #include <algorithm>
+#include <initializer_list>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -48,6 +49,18 @@ bool IsNodeFailure(const absl::Status& status) {
   }
 }
 
+// An answer in which the server says of every item that it failed is its failure.
+template <typename T>
+absl::StatusOr<std::vector<absl::StatusOr<T>>> UnlessFailed(
+    absl::StatusOr<std::vector<absl::StatusOr<T>>> items) {
+  if (!items.ok() || items->empty()) return items;
+  const bool failed = std::all_of(items->begin(), items->end(), [](const absl::StatusOr<T>& item) {
+    return HasFailed(item.status());
+  });
+  if (failed) return items->front().status();
+  return items;
+}
+
 // The server may have carried the request out.
 bool IsAmbiguous(const absl::Status& status) {
   if (IsUnsent(status)) return false;
@@ -70,8 +83,11 @@ struct KmsCluster::Attempt {
   std::vector<v1::Reason> reasons;
 };
 
-KmsCluster::KmsCluster(Deps deps, KmsConfig config, int64_t instance)
-    : deps_(std::move(deps)), config_(std::move(config)), instance_(instance) {
+KmsCluster::KmsCluster(Deps deps, KmsConfig config, int64_t instance, int64_t unanswered_creates)
+    : deps_(std::move(deps)),
+      config_(std::move(config)),
+      instance_(instance),
+      unanswered_creates_(unanswered_creates) {
   for (const v1::KmsServer& server : config_.servers) {
     Node node;
     node.server = server;
@@ -175,19 +191,27 @@ void KmsCluster::NoteAnswer(size_t node, const absl::Status& status) {
 
 absl::Status KmsCluster::Unreachable(const std::vector<std::string>& failures,
                                      const std::vector<v1::Reason>& reasons) const {
-  const bool refuse_us =
-      !reasons.empty() && std::all_of(reasons.begin(), reasons.end(), [](v1::Reason reason) {
-        return reason == v1::REASON_NO_PERMISSION;
-      });
+  const auto all = [&reasons](std::initializer_list<v1::Reason> these) {
+    return !reasons.empty() && std::all_of(reasons.begin(), reasons.end(), [&these](auto reason) {
+      return std::find(these.begin(), these.end(), reason) != these.end();
+    });
+  };
+  absl::string_view next_step = "Bring its key servers back, then try again.";
+  if (all({v1::REASON_NO_PERMISSION})) {
+    next_step =
+        "Correct the client certificate, or the user and password, by which the KMS knows this "
+        "vCenter.";
+  } else if (all({v1::REASON_CERT_EXPIRED, v1::REASON_CERT_UNTRUSTED})) {
+    next_step =
+        "Give the key servers certificates that are valid, and make the provider trust who issued "
+        "them.";
+  }
   status::ErrorBuilder error =
       status::Error(v1::REASON_KMS_UNREACHABLE,
                     absl::StrCat("no server of key provider ", status::Quote(config_.provider),
                                  " can be used: ", absl::StrJoin(failures, "; ")))
           .Object("provider", config_.provider)
-          .NextStep(refuse_us
-                        ? "Correct the client certificate, or the user and password, by which "
-                          "the KMS knows this vCenter."
-                        : "Bring its key servers back, then try again.")
+          .NextStep(next_step)
           .With("provider", config_.provider);
   for (const v1::Reason reason : std::set<v1::Reason>(reasons.begin(), reasons.end())) {
     if (reason != v1::REASON_KMS_UNREACHABLE) error.Other(reason);
@@ -297,39 +321,62 @@ void KmsCluster::PumpFetches() {
         prefer,
         [ids](KeyServer* server, absl::Duration timeout, status::Callback<KeyServer::Keys> answer) {
           // An answer for other keys than were asked is none.
-          server->GetKeys(
-              ids, timeout,
-              [wanted = ids.size(),
-               answer = std::move(answer)](absl::StatusOr<KeyServer::Keys> keys) mutable {
-                if (keys.ok() && keys->size() != wanted) {
-                  return answer(
-                      status::Error(v1::REASON_KMS_BAD_RESPONSE, "the answer has other keys"));
-                }
-                const bool failed =
-                    keys.ok() && std::all_of(keys->begin(), keys->end(), [](const auto& key) {
-                      return HasFailed(key.status());
-                    });
-                if (failed) return answer(keys->front().status());
-                answer(std::move(keys));
-              });
+          server->GetKeys(ids, timeout,
+                          [wanted = ids.size(), answer = std::move(answer)](
+                              absl::StatusOr<KeyServer::Keys> keys) mutable {
+                            if (keys.ok() && keys->size() != wanted) {
+                              return answer(status::Error(v1::REASON_KMS_BAD_RESPONSE,
+                                                          "the answer has other keys"));
+                            }
+                            answer(UnlessFailed(std::move(keys)));
+                          });
         },
         nullptr,
         [this, ids](absl::StatusOr<KeyServer::Keys> keys, size_t) {
           --batches_;
+          std::vector<std::string> refused;
+          std::vector<absl::Status> refusals;
           for (size_t i = 0; i < ids.size(); ++i) {
-            EndFetch(ids[i], keys.ok() ? Accept(ids[i], std::move((*keys)[i])) : keys.status());
+            const absl::Status status = keys.ok() ? (*keys)[i].status() : keys.status();
+            if (status::ReasonOf(status) == v1::REASON_INVALID_STATE) {
+              refused.push_back(ids[i]);
+              refusals.push_back(status);
+              continue;
+            }
+            EndFetch(ids[i], keys.ok() ? Accept(ids[i], std::move((*keys)[i])) : status);
           }
+          if (!refused.empty()) JudgeRefused(std::move(refused), std::move(refusals));
           PumpFetches();
         });
   }
+}
+
+void KmsCluster::JudgeRefused(std::vector<std::string> ids, std::vector<absl::Status> refusals) {
+  GetStates(ids, [self = shared_from_this(), ids,
+                  refusals = std::move(refusals)](const absl::StatusOr<States>& states) {
+    using kmip::client::KeyState;
+    for (size_t i = 0; i < ids.size(); ++i) {
+      absl::Status result = refusals[i];
+      if (states.ok()) {
+        const absl::StatusOr<KeyState>& state = (*states)[i];
+        const bool gone =
+            state.ok() ? *state == KeyState::kDestroyed || *state == KeyState::kDestroyedCompromised
+                       : status::ReasonOf(state.status()) == v1::REASON_KEY_MISSING_ON_KMS;
+        if (gone) {
+          self->lacks_.insert(ids[i]);
+          result = self->NoSuchKey(ids[i]);
+        }
+      }
+      self->EndFetch(ids[i], result);
+    }
+  });
 }
 
 absl::StatusOr<FetchedKey> KmsCluster::Accept(const std::string& id,
                                               absl::StatusOr<crypto::SecretKey> answer) {
   const v1::Reason reason =
       answer.ok() ? v1::REASON_UNSPECIFIED : status::ReasonOf(answer.status());
-  // A key that was destroyed is there in name only.
-  if (reason == v1::REASON_NOT_FOUND || reason == v1::REASON_INVALID_STATE) {
+  if (reason == v1::REASON_NOT_FOUND) {
     lacks_.insert(id);
     return NoSuchKey(id);
   }
@@ -342,6 +389,7 @@ absl::StatusOr<FetchedKey> KmsCluster::Accept(const std::string& id,
   }
   lacks_.erase(id);
   FetchedKey fetched;
+  fetched.instance = instance_;
   KS_ASSIGN_OR_RETURN(fetched.check_value, crypto::KeyCheckValue(*answer));
   fetched.key = std::make_shared<const crypto::SecretKey>(*std::move(answer));
   return fetched;
@@ -394,7 +442,7 @@ void KmsCluster::GetStates(std::vector<std::string> ids, status::Callback<States
                               return answer(status::Error(v1::REASON_KMS_BAD_RESPONSE,
                                                           "the answer has other keys"));
                             }
-                            answer(std::move(states));
+                            answer(UnlessFailed(std::move(states)));
                           });
       },
       nullptr,

@@ -29,6 +29,7 @@ namespace keysphere::controller::kms {
 struct FetchedKey {
   SharedKey key;
   std::string check_value;  // 8 bytes
+  int64_t instance = 0;     // of the provider whose KMS it was
 };
 
 // The servers of one standard provider as one: used in turn, a dead one passed over (S60). A server
@@ -52,8 +53,9 @@ class KmsCluster : public std::enable_shared_from_this<KmsCluster> {
     KeyServerFactory* factory;
     std::string version;  // of this vCenter, for the keys' attributes
   };
-  // `instance`: another one where the provider's servers are others (S152).
-  KmsCluster(Deps deps, KmsConfig config, int64_t instance);
+  // `instance`: another one where the provider's servers are others (S152). `unanswered_creates`:
+  // of the former cluster of the provider.
+  KmsCluster(Deps deps, KmsConfig config, int64_t instance, int64_t unanswered_creates = 0);
 
   // Ends the ways to the servers: calls under way end, and all later ones with KMS_UNREACHABLE.
   void Close();
@@ -67,6 +69,8 @@ class KmsCluster : public std::enable_shared_from_this<KmsCluster> {
   // Whether the KMS, when last asked for the key, did not have it.
   bool Lacks(const std::string& id) const { return lacks_.count(id) != 0; }
 
+  // Keys that may have been made although no answer came. Of this vCenter's process.
+  int64_t unanswered_creates() const { return unanswered_creates_; }
   // Makes a key with vSphere's attributes (S129); pre-active. An ambiguous failure is counted and
   // the next server makes another one.
   void Create(status::Callback<std::string> done);
@@ -94,7 +98,6 @@ class KmsCluster : public std::enable_shared_from_this<KmsCluster> {
     bool trusted = false;  // by this provider, as it is now
   };
   void PresentedCertificate(const std::string& server, status::Callback<Presented> done);
-  int64_t unanswered_creates() const { return unanswered_creates_; }
   // InfiniteFuture where there is none.
   absl::Time client_certificate_end() const { return client_certificate_end_; }
   bool client_certificate_ends_soon() const { return client_certificate_ends_soon_; }
@@ -131,6 +134,8 @@ class KmsCluster : public std::enable_shared_from_this<KmsCluster> {
   void EndFetch(const std::string& id, const absl::StatusOr<FetchedKey>& result);
   absl::StatusOr<FetchedKey> Accept(const std::string& id,
                                     absl::StatusOr<crypto::SecretKey> answer);
+  // Whether a key that the KMS will not give is destroyed, and so there in name only.
+  void JudgeRefused(std::vector<std::string> ids, std::vector<absl::Status> refusals);
 
   std::vector<size_t> Order(size_t prefer);
   void NoteAnswer(size_t node, const absl::Status& status);
@@ -155,7 +160,7 @@ class KmsCluster : public std::enable_shared_from_this<KmsCluster> {
   size_t batches_ = 0;
   using FetchWaiter = std::function<void(const absl::StatusOr<FetchedKey>&)>;
   std::map<std::string, std::vector<FetchWaiter>> fetch_waiters_;
-  int64_t unanswered_creates_ = 0;
+  int64_t unanswered_creates_;
   absl::Time client_certificate_end_ = absl::InfiniteFuture();
   bool client_certificate_ends_soon_ = false;
 };

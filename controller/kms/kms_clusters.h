@@ -21,7 +21,9 @@ class KmsClusters {
   // The provider is so from now on; what is under way ends with what it was.
   void Put(KmsConfig config, int64_t instance) {
     const std::string name = config.provider;
-    clusters_[name] = std::make_shared<KmsCluster>(deps_, std::move(config), instance);
+    std::shared_ptr<KmsCluster>& cluster = clusters_[name];
+    const int64_t unanswered = cluster == nullptr ? 0 : cluster->unanswered_creates();
+    cluster = std::make_shared<KmsCluster>(deps_, std::move(config), instance, unanswered);
   }
   void Remove(absl::string_view provider) {
     const auto it = clusters_.find(provider);

@@ -74,6 +74,7 @@ v1::KmsStatus KmsCluster::status() const {
   const size_t failed = Count(/*well=*/false);
   if (well + failed == 0) return v1::KMS_STATUS_GRAY;
   if (well == 0) return v1::KMS_STATUS_RED;
+  if (failed == 0 && well < nodes_.size()) return v1::KMS_STATUS_GRAY;  // not all are known yet
   const bool ends_soon = client_certificate_ends_soon_ || !ExpiringServers().empty();
   return failed > 0 || ends_soon ? v1::KMS_STATUS_YELLOW : v1::KMS_STATUS_GREEN;
 }

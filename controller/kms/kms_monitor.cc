@@ -21,6 +21,9 @@ KmsMonitor::KmsMonitor(Deps deps)
           [this] { CheckAll(); }),
       self_(std::make_shared<KmsMonitor*>(this)) {
   deps_.options->OnChange(options::kKmsStatusInterval, [this] { periodic_.Retime(); });
+  deps_.options->OnChange(options::kCertificateThreshold, [this] {
+    if (periodic_.running()) CheckAll();
+  });
 }
 
 KmsMonitor::~KmsMonitor() { *self_ = nullptr; }
@@ -62,35 +65,32 @@ void KmsMonitor::Tell(const std::string& provider) {
 }
 
 void KmsMonitor::TellServers(const KmsCluster& cluster) {
-  const std::string object = Object(cluster.provider());
   std::vector<std::string> ends;
   for (const auto& [server, end] : cluster.ExpiringServers()) {
     ends.push_back(absl::StrCat(server, " on ", absl::FormatTime(end)));
   }
-  if (ends.empty()) return deps_.alarms->Clear(alarms::kKmsServerCertificate, object);
-  if (deps_.alarms->Shows(alarms::kKmsServerCertificate, object)) return;
-  const std::string message =
-      absl::StrCat("Certificates of servers of key provider ", cluster.provider(),
-                   " end soon: ", absl::StrJoin(ends, ", "));
-  const int64_t revision =
-      Append(events::kKmsServerCertificateExpiration, cluster.provider(), message);
-  deps_.alarms->Raise(alarms::kKmsServerCertificate, object, v1::Alarm::SEVERITY_YELLOW, message,
-                      revision);
+  TellCertificates(
+      cluster.provider(), alarms::kKmsServerCertificate, events::kKmsServerCertificateExpiration,
+      ends.empty() ? ""
+                   : absl::StrCat("Certificates of servers of key provider ", cluster.provider(),
+                                  " end soon: ", absl::StrJoin(ends, ", ")));
 }
 
 void KmsMonitor::TellClient(const KmsCluster& cluster) {
-  const std::string object = Object(cluster.provider());
-  if (!cluster.client_certificate_ends_soon()) {
-    return deps_.alarms->Clear(alarms::kKmsClientCertificate, object);
-  }
-  if (deps_.alarms->Shows(alarms::kKmsClientCertificate, object)) return;
-  const std::string message =
-      absl::StrCat("The client certificate of key provider ", cluster.provider(), " ends on ",
-                   absl::FormatTime(cluster.client_certificate_end()));
-  const int64_t revision =
-      Append(events::kKmsClientCertificateExpiration, cluster.provider(), message);
-  deps_.alarms->Raise(alarms::kKmsClientCertificate, object, v1::Alarm::SEVERITY_YELLOW, message,
-                      revision);
+  TellCertificates(
+      cluster.provider(), alarms::kKmsClientCertificate, events::kKmsClientCertificateExpiration,
+      !cluster.client_certificate_ends_soon()
+          ? ""
+          : absl::StrCat("The client certificate of key provider ", cluster.provider(), " ends on ",
+                         absl::FormatTime(cluster.client_certificate_end())));
+}
+
+void KmsMonitor::TellCertificates(const std::string& provider, absl::string_view alarm,
+                                  absl::string_view event, const std::string& message) {
+  if (message.empty()) return deps_.alarms->Clear(alarm, Object(provider));
+  if (deps_.alarms->Says(alarm, Object(provider), message)) return;
+  const int64_t revision = Append(event, provider, message);
+  deps_.alarms->Raise(alarm, Object(provider), v1::Alarm::SEVERITY_YELLOW, message, revision);
 }
 
 void KmsMonitor::Forget(const std::string& provider) {

@@ -44,6 +44,9 @@ class KmsMonitor {
   void CheckAll();
   void TellServers(const KmsCluster& cluster);
   void TellClient(const KmsCluster& cluster);
+  // Another message is told anew; an empty one ends the alarm.
+  void TellCertificates(const std::string& provider, absl::string_view alarm,
+                        absl::string_view event, const std::string& message);
   int64_t Append(absl::string_view type, const std::string& provider, absl::string_view message);
 
   const Deps deps_;

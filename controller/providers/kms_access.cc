@@ -113,6 +113,7 @@ void Providers::SetKmsClientCertificate(const access::Caller&,
         KS_RETURN_IF_ERROR(kms::CheckPair(certificate, *key));
         parts->config.client_certificate = certificate;
         parts->config.client_private_key = key;
+        parts->instance = kNewInstance;
         if (given == nullptr) parts->csr_key = nullptr;
         return absl::OkStatus();
       },

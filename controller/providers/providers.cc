@@ -106,7 +106,7 @@ absl::Status Providers::State::Load() {
         Provider provider = FromRecord(entry.message);
         provider.etag = entry.mod_revision;
         if (provider.type == v1::PROVIDER_TYPE_STANDARD) {
-          KS_ASSIGN_OR_RETURN(provider.standard, LoadStandard(deps.store, entry.message));
+          KS_ASSIGN_OR_RETURN(provider.standard, LoadStandard(deps.store, entry.message, entry.mod_revision));
           if (deps.kms != nullptr) {
             deps.kms->Put(provider.standard->config, provider.standard->instance);
           }

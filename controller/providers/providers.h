@@ -29,11 +29,15 @@
 
 namespace keysphere::controller::providers {
 
+// The instance of what is not written yet: then it is the revision of its record.
+inline constexpr int64_t kNewInstance = 0;
+
 // What only a standard provider has.
 struct StandardParts {
   kms::KmsConfig config;
   kms::SharedKey csr_key;  // PEM, of the last request for a certificate; nullptr: none is open
-  int64_t instance = 0;    // another one where the KMS may be another (S152)
+  // Another one where the KMS may be another, or may show us other keys (S152).
+  int64_t instance = kNewInstance;
 };
 
 // A key provider as the rest of the controller needs it. `kdk` is set for native ones, `standard`

@@ -159,12 +159,19 @@ absl::Status CheckCertificates(const std::string& pem, absl::string_view name) {
 
 // ---- What is kept ----
 
+std::shared_ptr<const StandardParts> AsOf(const StandardParts& parts, store::Revision revision) {
+  auto known = std::make_shared<StandardParts>(parts);
+  if (known->instance == kNewInstance) known->instance = revision;
+  return known;
+}
+
 absl::StatusOr<std::shared_ptr<const StandardParts>> LoadStandard(store::Store* store,
-                                                                  const ProviderRecord& record) {
+                                                                  const ProviderRecord& record,
+                                                                  store::Revision revision) {
   auto parts = std::make_shared<StandardParts>();
   const StandardRecord& kept = record.standard();
   const std::string& name = record.name();
-  parts->instance = kept.instance();
+  parts->instance = kept.instance() == kNewInstance ? revision : kept.instance();
   parts->config.provider = name;
   parts->config.servers.assign(kept.servers().begin(), kept.servers().end());
   parts->config.user_name = kept.user_name();
@@ -245,7 +252,6 @@ void Providers::State::CreateStandard(const std::string& user,
   provider->type = v1::PROVIDER_TYPE_STANDARD;
   provider->has_backup = true;  // its keys are its KMS's
   provider->create_time = deps.clock->Now();
-  parts->instance = absl::ToUnixMicros(provider->create_time);
   provider->standard = std::make_shared<const StandardParts>(*std::move(parts));
   changes.Run(
       [this, user, provider]() -> absl::StatusOr<changes::Change> {
@@ -256,6 +262,7 @@ void Providers::State::CreateStandard(const std::string& user,
         KS_RETURN_IF_ERROR(PutStandardSecrets(*provider->standard, nullptr, &change.transaction));
         change.apply = [this, user, provider](store::Revision revision) {
           provider->etag = revision;
+          provider->standard = AsOf(*provider->standard, revision);
           const Provider& added =
               providers.insert_or_assign(provider->name, std::move(*provider)).first->second;
           Append(events::kProviderCreated, user, added.name,
@@ -295,7 +302,7 @@ void Providers::State::ChangeStandard(const std::string& name, const std::string
         StandardParts parts = *provider->standard;
         KS_RETURN_IF_ERROR(edit(&parts));
         Provider changed = WithoutKey(*provider);
-        auto next = std::make_shared<const StandardParts>(std::move(parts));
+        const auto next = std::make_shared<const StandardParts>(std::move(parts));
         changed.standard = next;
         changes::Change change;
         change.transaction.Compare(absl::StrCat(kProviderPrefix, name), provider->etag);
@@ -305,7 +312,7 @@ void Providers::State::ChangeStandard(const std::string& name, const std::string
         change.apply = [this, name, next](store::Revision revision) {
           Provider& provider = providers.find(name)->second;
           const bool others = provider.standard->instance != next->instance;
-          provider.standard = next;
+          provider.standard = AsOf(*next, revision);
           provider.etag = revision;
           Connect(provider);
           if (others && listener != nullptr) listener->OnProviderUsable(provider);
@@ -334,15 +341,15 @@ void Providers::State::UpdateStandard(const v1::UpdateKeyProviderRequest& reques
   v1::StandardProviderSpec spec = request.standard();
   spec.clear_password();
   spec.clear_client_private_key();
-  auto edit = [this, spec, password,
-               mask = request.update_mask()](StandardParts* parts) -> absl::Status {
+  auto edit = [spec, password, mask = request.update_mask()](StandardParts* parts) -> absl::Status {
     for (const std::string& path : mask.paths()) {
       if (path == "standard.servers") {
         KS_ASSIGN_OR_RETURN(parts->config.servers, Servers(spec.servers()));
-        parts->instance = std::max(parts->instance + 1, absl::ToUnixMicros(deps.clock->Now()));
+        parts->instance = kNewInstance;
       } else if (path == "standard.user_name") {
         KS_RETURN_IF_ERROR(CheckUserName(spec.user_name()));
         parts->config.user_name = spec.user_name();
+        parts->instance = kNewInstance;  // it may see other keys there
       } else if (path == "standard.password") {
         KS_ASSIGN_OR_RETURN(parts->config.password, *password);
       } else if (path == "standard.trusted_certificates") {

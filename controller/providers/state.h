@@ -47,9 +47,12 @@ absl::StatusOr<kms::SharedKey> TakeSecret(const std::string& field, size_t most,
 // INVALID_ARGUMENT where a field of certificates is too large, or not PEM.
 absl::Status CheckCertificates(const std::string& pem, absl::string_view name);
 
+// As its record of that revision says.
+std::shared_ptr<const StandardParts> AsOf(const StandardParts& parts, store::Revision revision);
 // From its record and the store's secrets.
 absl::StatusOr<std::shared_ptr<const StandardParts>> LoadStandard(store::Store* store,
-                                                                  const ProviderRecord& record);
+                                                                  const ProviderRecord& record,
+                                                                  store::Revision revision);
 void PutStandard(const StandardParts& parts, ProviderRecord* record);
 // The secrets that `parts` have, and not those that only `former` (may be nullptr) had.
 absl::Status PutStandardSecrets(const StandardParts& parts, const StandardParts* former,

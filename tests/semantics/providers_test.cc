@@ -534,12 +534,17 @@ TEST_F(ProvidersTest, S125_QueryTellsTheStateOfNativeAndUnknownKeys) {
   v1::QueryCryptoKeyStatusRequest request;
   *request.add_keys() = a.Vm("web").key_id();
   request.add_keys()->set_provider_id("nobody");
+  EXPECT_THAT(a.Call(&VCenter::vm_encryption, &VmEncryption::QueryCryptoKeyStatus, request),
+              HasReason(v1::REASON_INVALID_ARGUMENT));
+  // The id of a key that is in use, under another provider.
+  request.mutable_keys(1)->set_key_id(a.Vm("web").key_id().key_id());
   const auto answer = a.Call(&VCenter::vm_encryption, &VmEncryption::QueryCryptoKeyStatus, request);
   ASSERT_THAT(answer, IsOk());
   ASSERT_EQ(answer->statuses_size(), 2);
   EXPECT_EQ(answer->statuses(0).reason(), v1::CryptoKeyStatus::REASON_KEY_STATE_MANAGED_BY_NKP);
   EXPECT_THAT(answer->statuses(0).vms(), ElementsAre("web"));
   EXPECT_EQ(answer->statuses(1).reason(), v1::CryptoKeyStatus::REASON_KEY_STATE_CLUSTER_INVALID);
+  EXPECT_THAT(answer->statuses(1).vms(), IsEmpty());
 }
 
 TEST_F(ProvidersTest, S126_AClustersDefaultWinsOverTheGlobalOne) {
