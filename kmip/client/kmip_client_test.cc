@@ -159,6 +159,39 @@ TEST_F(KmipClientTest, ClosedInTheMiddleOfAnAnswer) {
   EXPECT_THAT(Create(client.get()), HasReason(v1::REASON_KMS_REFUSED));
 }
 
+// S60: by this whoever asks goes on to the next node of the KMS.
+TEST_F(KmipClientTest, S60_ARequestThatFailsAsAWholeSaysThatTheServerFailed) {
+  server::Listener::Options options;
+  options.faults = &faults_;
+  Serve(options);
+  const auto server_failed = [](const absl::Status& status) {
+    const status::ErrorDetail detail = status::DetailOf(status);
+    const auto found = detail.metadata().find("server_failed");
+    return found == detail.metadata().end() ? "unknown" : found->second;
+  };
+  const auto client = Client();
+  server::FaultInjector::MessageFault fail;
+  fail.fail = true;
+  // What discovers the versions fails, and so no request was sent.
+  faults_.set_fault(fail);
+  const absl::Status unsent = Create(client.get()).status();
+  EXPECT_THAT(unsent, HasReason(v1::REASON_KMS_REFUSED));
+  EXPECT_EQ(server_failed(unsent), "true");
+  EXPECT_EQ(status::DetailOf(unsent).metadata().at("sent"), "false");
+
+  const std::string uid = Create(client.get()).value();
+  faults_.set_fault(fail);
+  const absl::Status created = Create(client.get()).status();
+  EXPECT_THAT(created, HasReason(v1::REASON_KMS_REFUSED));
+  EXPECT_EQ(server_failed(created), "true");
+  EXPECT_EQ(status::DetailOf(created).metadata().count("sent"), 0);
+  faults_.set_fault(fail);
+  EXPECT_EQ(server_failed(Get(client.get(), {uid, uid}).status()), "true");
+  faults_.set_fault(fail);
+  EXPECT_EQ(server_failed(Activate(client.get(), uid)), "true");
+  EXPECT_THAT(Activate(client.get(), uid), IsOk());
+}
+
 TEST_F(KmipClientTest, RefusedConnections) {
   faults_.set_refuse(true);
   server::Listener::Options options;

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/status/detail.h"
 #include "common/status/status.h"
 #include "kmip/client/connection.h"
 #include "kmip/net/socket.h"
@@ -203,12 +204,10 @@ void Pool::Deliver(const CallPtr& call, absl::AnyInvocable<void()> outcome) {
 }
 
 void Pool::Fail(const CallPtr& call, const absl::Status& why, bool sent) {
-  const v1::Reason reason = status::ReasonOf(why) == v1::REASON_UNREACHABLE
-                                ? v1::REASON_KMS_UNREACHABLE
-                                : status::ReasonOf(why);
-  status::ErrorBuilder builder = status::Error(reason, why.message());
-  if (!sent) builder.With("sent", "false");
-  const absl::Status error = builder;
+  status::ErrorDetail detail = status::DetailOf(why);
+  if (detail.reason() == v1::REASON_UNREACHABLE) detail.set_reason(v1::REASON_KMS_UNREACHABLE);
+  if (!sent) (*detail.mutable_metadata())["sent"] = "false";
+  const absl::Status error = status::FromDetail(why.message(), detail);
   // The call may keep this: it must not keep the call.
   End(call, [call = call.get(), error] { call->failed(error); });
 }

@@ -422,7 +422,7 @@ TEST_F(StandardProviderTest, S52_S53_S54_S60_S68_FromItsMakingThroughAnOutage) {
   EXPECT_THAT(PowerOn("vm-1"), IsOk());
 }
 
-TEST_F(StandardProviderTest, S63_S89_S94_FaultsOfAKmsAsItsVCenterSeesThem) {
+TEST_F(StandardProviderTest, S60_S63_S89_S94_FaultsOfAKmsAsItsVCenterSeesThem) {
   Up({"--hosts", "1", "--kms", "2", "--encrypted-by", "standard", "--simulated-time"});
   const std::vector<std::string> nodes = {"kms-1", "kms-2"};
 
@@ -449,6 +449,15 @@ TEST_F(StandardProviderTest, S63_S89_S94_FaultsOfAKmsAsItsVCenterSeesThem) {
   EXPECT_EQ(Provider().standard_info().unanswered_creates(), 1);
   EXPECT_EQ(Stats("kms-2").objects(), before + 2);
   Do(&SimulatorStub::StartProcess, "kms-1");
+
+  // S60: a node that fails the whole of a request is passed over. It is kms-2, which did well last.
+  sim::v1::SetKmsFaultRequest fail;
+  fail.mutable_fault()->set_fail_request(1);
+  SetFault("kms-2", fail);
+  EXPECT_EQ(Stats("kms-1").requests().count("Create"), 0);
+  EXPECT_EQ(Ended(Create("passed-on", "esx-1")).state(), v1::Task::STATE_SUCCEEDED);
+  EXPECT_EQ(Stats("kms-1").requests().count("Create"), 1);
+  SetFault("kms-2", {});
 
   // No node answers in time.
   sim::v1::SetKmsFaultRequest hang;
