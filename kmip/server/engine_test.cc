@@ -482,50 +482,5 @@ TEST_F(EngineTest, MalformedRequestsAreAnsweredAndChangeNothing) {
   EXPECT_EQ(Read(Exchange(std::move(nothing)))[0].reason, ResultReason::kInvalidMessage);
 }
 
-class Faults : public FaultInjector {
- public:
-  ObjectFault OnObject(absl::string_view uid) override {
-    if (uid == missing) return ObjectFault::kMissing;
-    return uid == not_active ? ObjectFault::kNotActive : ObjectFault::kNone;
-  }
-  std::string missing;
-  std::string not_active;
-};
-
-TEST_F(EngineTest, FaultsOfObjects) {
-  Faults faults;
-  Engine::Options options;
-  options.faults = &faults;
-  MakeEngine(std::move(options));
-  const std::string uid = Create();
-  EXPECT_TRUE(Activate(uid).ok());
-  faults.missing = uid;
-  EXPECT_EQ(Get(uid).reason, ResultReason::kItemNotFound);
-  faults.missing.clear();
-  faults.not_active = uid;
-  EXPECT_EQ(StateOf(uid), State::kPreActive);
-  faults.not_active.clear();
-  EXPECT_EQ(StateOf(uid), State::kActive);
-}
-
-TEST_F(EngineTest, AFaultCanComeBetweenACommitAndItsAnswer) {
-  struct Counting : FaultInjector {
-    void OnOperation(Operation operation) override { operations.push_back(operation); }
-    void OnCreated() override { ++created; }
-    std::vector<Operation> operations;
-    int created = 0;
-  };
-  Counting faults;
-  Engine::Options options;
-  options.faults = &faults;
-  MakeEngine(std::move(options));
-  const std::string uid = Create();
-  Get(uid);
-  Ask(Operation::kActivate, [&](ttlv::Writer* writer) { messages::WriteUid(uid, writer); });
-  EXPECT_EQ(faults.created, 1);
-  EXPECT_THAT(faults.operations,
-              ElementsAre(Operation::kCreate, Operation::kGet, Operation::kActivate));
-}
-
 }  // namespace
 }  // namespace keysphere::kmip::server

@@ -8,7 +8,6 @@
 #include "common/status/status.h"
 #include "kmip/messages/fields.h"
 #include "kmip/server/attribute_rules.h"
-#include "kmip/server/attributes.h"
 
 namespace keysphere::kmip::server {
 
@@ -101,11 +100,16 @@ absl::StatusOr<Operations::Found> Operations::Find(const absl::optional<absl::st
                    absl::StrCat("there is no object ", status::Quote(found.uid)));
   }
   found.object = *std::move(object);
-  if (fault == FaultInjector::ObjectFault::kNotActive) {
+  found.told_pre_active = fault == FaultInjector::ObjectFault::kNotActive;
+  return found;
+}
+
+std::vector<ShownAttribute> Operations::Show(Found found) const {
+  if (found.told_pre_active) {
     found.object.set_state(static_cast<uint32_t>(State::kPreActive));
     found.object.clear_activation_date();
   }
-  return found;
+  return ShowAttributes(found.uid, found.object, now_);
 }
 
 absl::Status Operations::Get(const Item& payload, Writer* writer) {
@@ -152,7 +156,7 @@ absl::Status Operations::GetAttributes(const Item& payload, Writer* writer) {
   KS_RETURN_IF_ERROR(messages::ReadGetAttributes(payload, &request));
   KS_ASSIGN_OR_RETURN(const Found found, Find(request.uid));
   messages::WriteUid(found.uid, writer);
-  const auto shown = ShowAttributes(found.uid, found.object, now_);
+  const auto shown = Show(found);
   const auto write_those = [&](absl::string_view name) {
     for (const ShownAttribute& one : shown) {
       if (name.empty() || one.name == name) WriteAttribute(one, writer);
@@ -179,7 +183,7 @@ absl::Status Operations::GetAttributeList(const Item& payload, Writer* writer) {
   KS_ASSIGN_OR_RETURN(const Found found, Find(request.uid));
   messages::WriteUid(found.uid, writer);
   absl::string_view last;
-  const auto shown = ShowAttributes(found.uid, found.object, now_);
+  const auto shown = Show(found);
   for (const ShownAttribute& one : shown) {
     if (one.name != last) writer->Text(Tag::kAttributeName, one.name);
     last = one.name;

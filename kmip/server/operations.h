@@ -3,11 +3,13 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "common/random/random.h"
 #include "kmip/messages/message.h"
 #include "kmip/messages/payloads.h"
+#include "kmip/server/attributes.h"
 #include "kmip/server/fault_injector.h"
 #include "kmip/server/objects.h"
 #include "kmip/ttlv/writer.h"
@@ -33,7 +35,8 @@ class Operations {
  private:
   struct Found {
     std::string uid;
-    StoredObject object;
+    StoredObject object;  // as it is in the store
+    bool told_pre_active = false;
   };
 
   absl::Status Create(const ttlv::Item& payload, ttlv::Writer* writer);
@@ -53,6 +56,8 @@ class Operations {
 
   // Item Not Found: none, or another client's.
   absl::StatusOr<Found> Find(const absl::optional<absl::string_view>& uid);
+  // What clients are told of it: by a fault not always what it is.
+  std::vector<ShownAttribute> Show(Found found) const;
   // A new object with its key; its identifier.
   absl::StatusOr<std::string> Keep(StoredObject object, crypto::SecretKey key);
   // An object that was changed.
