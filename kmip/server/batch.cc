@@ -133,14 +133,16 @@ void Batch::WriteOutcome(const RequestItem& item, const absl::Status& status, Re
   if (item.id.has_value()) writer.Bytes(Tag::kUniqueBatchItemId, *item.id);
   writer.Enumeration(Tag::kResultStatus, failed);
   writer.Enumeration(Tag::kResultReason, messages::ResultReasonOf(status));
-  writer.Text(Tag::kResultMessage, MessageOf(status));
+  if (!status.message().empty()) writer.Text(Tag::kResultMessage, MessageOf(status));
 }
 
 void Batch::Run() {
   const ErrorContinuation option = request_.header.error_continuation;
   while (!stopped_ && next_ < request_.items.size()) {
     // What is to be undone together is committed together.
-    if (option != ErrorContinuation::kUndo && objects_->operations() >= kCommitAt) return Commit();
+    if (option != ErrorContinuation::kUndo && objects_->operations() >= kCommitAt) {
+      return Fits() ? Commit() : RefuseSinceCommit();
+    }
     const size_t begin = out_.size();
     const absl::Status status = RunItem(next_);
     ++next_;
@@ -158,6 +160,7 @@ void Batch::Run() {
     }
     stopped_ = option != ErrorContinuation::kContinue;
   }
+  if (!Fits()) return RefuseSinceCommit();
   if (!objects_->changed()) return Finish();
   if (objects_->operations() > store::kMaxOperations) {
     return FailWhole(
@@ -205,11 +208,39 @@ void Batch::Committed(absl::StatusOr<store::Revision> revision) {
 
 void Batch::FailSinceCommit(const absl::Status& status) {
   out_.Truncate(committed_bytes_);
+  // Fits counts on failures without a message.
+  const bool limited = request_.header.maximum_response_size.has_value();
+  const absl::Status told = limited ? Refusal(messages::ResultReasonOf(status), "") : status;
   for (size_t i = committed_items_; i < next_; ++i) {
-    WriteOutcome(request_.items[i], status, ResultStatus::kFailed);
+    WriteOutcome(request_.items[i], told, ResultStatus::kFailed);
   }
   operations_->set_placeholder("");
   stopped_ = request_.header.error_continuation != ErrorContinuation::kContinue;
+}
+
+bool Batch::Fits() {
+  const auto& most = request_.header.maximum_response_size;
+  if (!most.has_value()) return true;
+  // After a commit there is no way back: each item that is left must have room to fail in.
+  const size_t end = out_.size();
+  const absl::Status failure = Refusal(ResultReason::kResponseTooLarge, "");
+  for (size_t i = next_; !stopped_ && i < request_.items.size(); ++i) {
+    WriteOutcome(request_.items[i], failure, ResultStatus::kFailed);
+  }
+  const int64_t needed = static_cast<int64_t>(out_.size());
+  out_.Truncate(end);
+  return needed <= *most;
+}
+
+void Batch::RefuseSinceCommit() {
+  const bool goes_on = request_.header.error_continuation == ErrorContinuation::kContinue;
+  if (committed_items_ > 0) {
+    objects_->DropChanges();
+    next_ = goes_on ? request_.items.size() : committed_items_ + 1;
+    FailSinceCommit(Refusal(ResultReason::kResponseTooLarge, ""));
+  }
+  // Otherwise nothing is done, and the whole is refused.
+  Finish();
 }
 
 void Batch::Finish() {

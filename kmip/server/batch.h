@@ -37,6 +37,10 @@ class Batch : public std::enable_shared_from_this<Batch> {
   void UndoBefore(size_t failed);
   void WriteOutcome(const messages::RequestItem& item, const absl::Status& status,
                     messages::ResultStatus failed);
+  // Whether the client takes an answer of what was done so far, whatever comes of the rest.
+  bool Fits();
+  // The items since the last commit are not done: what comes of them cannot be told.
+  void RefuseSinceCommit();
   void Finish();
   void FailWhole(const absl::Status& status);
 

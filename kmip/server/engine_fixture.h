@@ -59,8 +59,16 @@ class EngineTest : public ::testing::Test {
     ttlv::Buffer buffer;
     ttlv::Writer writer(&buffer);
     const ttlv::Writer::Structure message = writer.Begin(ttlv::Tag::kRequestMessage);
-    messages::WriteRequestHeader(version_, credential_, continuation_,
-                                 static_cast<int32_t>(items.size()), &writer);
+    const int32_t count = static_cast<int32_t>(items.size());
+    if (maximum_response_size_.has_value()) {
+      const ttlv::Writer::Structure header = writer.Begin(ttlv::Tag::kRequestHeader);
+      messages::WriteVersion(version_, &writer);
+      writer.Integer(ttlv::Tag::kMaximumResponseSize, *maximum_response_size_);
+      writer.Enumeration(ttlv::Tag::kBatchErrorContinuationOption, continuation_);
+      writer.Integer(ttlv::Tag::kBatchCount, count);
+    } else {
+      messages::WriteRequestHeader(version_, credential_, continuation_, count, &writer);
+    }
     uint8_t id = 0;
     for (const Item& item : items) {
       const ttlv::Writer::Structure structure = writer.Begin(ttlv::Tag::kBatchItem);
@@ -211,6 +219,7 @@ class EngineTest : public ::testing::Test {
   messages::ProtocolVersion version_ = messages::kVersion11;
   absl::optional<messages::Credential> credential_;
   messages::ErrorContinuation continuation_ = messages::ErrorContinuation::kStop;
+  absl::optional<int32_t> maximum_response_size_;  // with it, no credential is sent
   std::string owner_ = "client-a";
 
  private:
