@@ -16,6 +16,13 @@ using ttlv::Type;
 constexpr size_t kMaxNameBytes = 256;
 constexpr size_t kMaxValueBytes = 4096;
 
+// The last ones of KMIP 1.2: the EC algorithm, Translate Unwrap, Next Link. Extensions (values from
+// 0x80000000 on, bits from 0x00100000 on) mean nothing to this server.
+constexpr uint32_t kLastAlgorithm = 0x1a;
+constexpr int32_t kAllUses = 0x000fffff;
+constexpr uint32_t kFirstLinkType = 0x101;
+constexpr uint32_t kLastLinkType = 0x10b;
+
 constexpr AttributeRule kRules[] = {
     // name, type, many, at creation, modifiable, deletable
     {"Unique Identifier", Type::kTextString, false, false, false, false},
@@ -48,7 +55,36 @@ constexpr AttributeRule kRules[] = {
 
 bool IsCustom(absl::string_view name) { return absl::StartsWith(name, "x-"); }
 
+absl::Status CheckLink(const ttlv::Item& value) {
+  Fields fields(value);
+  uint32_t type = 0;
+  absl::string_view uid;
+  fields.Enumeration(Tag::kLinkType, &type);
+  fields.Text(Tag::kLinkedObjectIdentifier, &uid);
+  KS_RETURN_IF_ERROR(fields.End());
+  if (type >= kFirstLinkType && type <= kLastLinkType && !uid.empty()) return absl::OkStatus();
+  return Refusal(ResultReason::kInvalidField,
+                 "a Link has no object, or no Link Type that KMIP 1.2 knows");
+}
+
+// Of attributes that are a number.
+absl::Status CheckNumber(const AttributeRule& rule, const ttlv::Item& value) {
+  int32_t number = 0;
+  KS_RETURN_IF_ERROR(value.GetInteger(&number));
+  if (rule.name == "Cryptographic Usage Mask" ? (number & ~kAllUses) == 0 : number >= 0) {
+    return absl::OkStatus();
+  }
+  return Refusal(ResultReason::kInvalidField,
+                 absl::StrCat("the ", rule.name, " ", number, " has no meaning"));
+}
+
 }  // namespace
+
+absl::Status CheckAlgorithm(uint32_t algorithm) {
+  if (algorithm >= 1 && algorithm <= kLastAlgorithm) return absl::OkStatus();
+  return Refusal(ResultReason::kInvalidField,
+                 absl::StrCat("KMIP 1.2 has no Cryptographic Algorithm ", algorithm));
+}
 
 absl::optional<AttributeRule> FindRule(absl::string_view name) {
   for (const AttributeRule& rule : kRules) {
@@ -76,6 +112,13 @@ absl::Status CheckValue(const AttributeRule& rule, const ttlv::Item& value) {
     return Refusal(ResultReason::kInvalidField,
                    absl::StrCat("the attribute ", rule.name, " is a ", ttlv::TypeName(rule.type),
                                 ", not a ", ttlv::TypeName(value.type())));
+  }
+  if (rule.name == "Link") return CheckLink(value);
+  if (rule.type == Type::kInteger) return CheckNumber(rule, value);
+  if (rule.name == "Cryptographic Algorithm") {
+    uint32_t algorithm = 0;
+    KS_RETURN_IF_ERROR(value.GetEnumeration(&algorithm));
+    return CheckAlgorithm(algorithm);
   }
   absl::string_view text;
   if (rule.name == "Name") {

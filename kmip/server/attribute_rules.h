@@ -1,6 +1,8 @@
 #ifndef KEYSPHERE_KMIP_SERVER_ATTRIBUTE_RULES_H_
 #define KEYSPHERE_KMIP_SERVER_ATTRIBUTE_RULES_H_
 
+#include <cstdint>
+
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/optional.h"
@@ -23,8 +25,12 @@ struct AttributeRule {
 // None for any other name.
 absl::optional<AttributeRule> FindRule(absl::string_view name);
 
-// Whether the value is of the attribute's type and shape: Invalid Field if not.
+// Whether the value is of the attribute's type and shape and means something in KMIP 1.2: Invalid
+// Field if not. Whether an object is there that a Link leads to is not checked here.
 absl::Status CheckValue(const AttributeRule& rule, const ttlv::Item& value);
+
+// Invalid Field for a Cryptographic Algorithm that KMIP 1.2 does not have.
+absl::Status CheckAlgorithm(uint32_t algorithm);
 
 }  // namespace keysphere::kmip::server
 

@@ -1,4 +1,7 @@
 // Attributes: who may set them, and finding objects by them.
+#include <iterator>
+#include <set>
+
 #include "kmip/server/engine_fixture.h"
 
 namespace keysphere::kmip::server {
@@ -28,6 +31,26 @@ class AttributesTest : public EngineTest {
                  writer->Text(Tag::kAttributeName, name);
                  if (index.has_value()) writer->Integer(Tag::kAttributeIndex, *index);
                }));
+  }
+  // Create of a key by all that a key needs.
+  static Write KeyOf(uint32_t algorithm, int32_t length, int32_t mask) {
+    return [=](ttlv::Writer* writer) {
+      writer->Enumeration(Tag::kObjectType, messages::ObjectType::kSymmetricKey);
+      const ttlv::Writer::Structure attributes = writer->Begin(Tag::kTemplateAttribute);
+      Enumerated("Cryptographic Algorithm", algorithm)(writer);
+      Number("Cryptographic Length", length)(writer);
+      Number("Cryptographic Usage Mask", mask)(writer);
+    };
+  }
+  // The type and the object of a Link; none where nothing is given.
+  static Write Link(absl::optional<uint32_t> type, absl::optional<std::string> uid) {
+    return [=](ttlv::Writer* writer) {
+      const ttlv::Writer::Structure attribute = writer->Begin(Tag::kAttribute);
+      writer->Text(Tag::kAttributeName, "Link");
+      const ttlv::Writer::Structure value = writer->Begin(Tag::kAttributeValue);
+      if (type.has_value()) writer->Enumeration(Tag::kLinkType, *type);
+      if (uid.has_value()) writer->Text(Tag::kLinkedObjectIdentifier, *uid);
+    };
   }
 };
 
@@ -116,6 +139,96 @@ TEST_F(AttributesTest, ModifyFollowsTheRules) {
     writer->Text(Tag::kAttributeValue, "changed");
   });
   EXPECT_EQ(no_instance.reason, ResultReason::kItemNotFound);
+}
+
+TEST_F(AttributesTest, OnlyAlgorithmsOfKmip12) {
+  // RSA, DSA, ECDSA; DH, ECDH, ECMQV; EC: no algorithms of symmetric keys.
+  const std::set<uint32_t> asymmetric = {4, 5, 6, 13, 14, 15, 26};
+  for (uint32_t algorithm = 1; algorithm <= 26; ++algorithm) {
+    const Outcome outcome = Ask(Operation::kCreate, KeyOf(algorithm, 128, 12));
+    EXPECT_EQ(outcome.ok(), asymmetric.count(algorithm) == 0) << algorithm << outcome.message;
+  }
+  for (const uint32_t algorithm : {0u, 27u, 99u, 0x80000001u, 0xffffffffu}) {
+    EXPECT_EQ(Ask(Operation::kCreate, KeyOf(algorithm, 128, 12)).reason,
+              ResultReason::kInvalidField)
+        << algorithm;
+    // In the key block of what is registered, too, whatever it is.
+    for (const messages::ObjectType type :
+         {messages::ObjectType::kSymmetricKey, messages::ObjectType::kSecretData}) {
+      if (algorithm == 0) continue;
+      const Outcome outcome = Ask(Operation::kRegister, [=](ttlv::Writer* writer) {
+        writer->Enumeration(Tag::kObjectType, type);
+        { const ttlv::Writer::Structure attributes = writer->Begin(Tag::kTemplateAttribute); }
+        messages::WriteKey(type, 1, messages::KeyFormat::kRaw,
+                           crypto::SecretKey::Random(16).value(),
+                           static_cast<messages::Algorithm>(algorithm), 128, writer);
+      });
+      EXPECT_EQ(outcome.reason, ResultReason::kInvalidField) << algorithm;
+    }
+  }
+}
+
+TEST_F(AttributesTest, OnlyUsesOfKmip12) {
+  for (int bit = 0; bit < 20; ++bit) {
+    EXPECT_TRUE(Ask(Operation::kCreate, KeyOf(3, 256, 1 << bit)).ok()) << bit;
+  }
+  for (const int32_t mask : {0x00100000, 0x0010000c, 0x40000000, INT32_MIN, -1}) {
+    EXPECT_EQ(Ask(Operation::kCreate, KeyOf(3, 256, mask)).reason, ResultReason::kInvalidField)
+        << mask;
+  }
+}
+
+TEST_F(AttributesTest, LinksLeadToObjects) {
+  constexpr uint32_t kReplaced = 0x107;
+  const std::string old = Create();
+  owner_ = "client-b";
+  const std::string strange = Create();
+  owner_ = "client-a";
+  const std::string uid = Create(Link(kReplaced, old));
+  EXPECT_EQ(Attributes(uid).attributes.count("Link"), 1);
+  EXPECT_EQ(Attributes(old).attributes.count("Link"), 0);
+
+  const Write wrong[] = {
+      Link(kReplaced, "nobody"),
+      Link(kReplaced, strange),
+      Link(kReplaced, ""),
+      Link(absl::nullopt, old),
+      Link(kReplaced, absl::nullopt),
+      Link(absl::nullopt, absl::nullopt),
+      Link(0x100, old),
+      Link(0x10c, old),
+      Link(0, old),
+      Both(Link(kReplaced, old), Link(kReplaced, "nobody")),
+      [&](ttlv::Writer* writer) {
+        const ttlv::Writer::Structure attribute = writer->Begin(Tag::kAttribute);
+        writer->Text(Tag::kAttributeName, "Link");
+        const ttlv::Writer::Structure value = writer->Begin(Tag::kAttributeValue);
+        writer->Enumeration(Tag::kLinkType, kReplaced);
+        writer->Integer(Tag::kLinkedObjectIdentifier, 1);
+      },
+  };
+  const size_t keys = EngineTest::Locate(nullptr).size();
+  for (size_t i = 0; i < std::size(wrong); ++i) {
+    SCOPED_TRACE(i);
+    EXPECT_EQ(Ask(Operation::kCreate, Aes256(wrong[i])).reason, ResultReason::kInvalidField);
+    if (i == 9) continue;  // two attributes are none for Add and Modify
+    EXPECT_EQ(Add(old, wrong[i]).reason, ResultReason::kInvalidField);
+    EXPECT_EQ(Modify(uid, wrong[i]).reason, ResultReason::kInvalidField);
+  }
+  EXPECT_THAT(EngineTest::Locate(nullptr), SizeIs(keys));
+  EXPECT_EQ(Attributes(old).attributes.count("Link"), 0);
+
+  EXPECT_TRUE(Add(old, Link(0x106, uid)).ok());
+  EXPECT_TRUE(Modify(old, Link(0x10b, old)).ok());
+  EXPECT_THAT(EngineTest::Locate(Link(kReplaced, old)), ElementsAre(uid));
+  // What was asked before in the same batch is there.
+  const auto outcomes = Ask({{Operation::kCreate, Aes256()},
+                             {Operation::kAddAttribute, Link(0x106, uid)},
+                             {Operation::kDestroy, nullptr}});
+  EXPECT_THAT(outcomes, SizeIs(3));
+  // Links outlive what they lead to.
+  EXPECT_TRUE(Destroy(old).ok());
+  EXPECT_EQ(Attributes(uid).attributes.count("Link"), 1);
 }
 
 TEST_F(AttributesTest, DatesFollowTheState) {

@@ -212,6 +212,15 @@ TEST_F(EngineTest, RegisterBringsAKeyIn) {
       Ask(Operation::kRegister, payload(ObjectType::kSecretData, KeyFormat::kRaw, 0));
   ASSERT_TRUE(secret.ok()) << secret.message;
   EXPECT_TRUE(Get(secret.uid).key.Equals(key));
+  for (const uint32_t type : {0u, 3u, 0x80000001u}) {
+    const auto unknown = [&](ttlv::Writer* writer) {
+      writer->Enumeration(Tag::kObjectType, ObjectType::kSecretData);
+      { const ttlv::Writer::Structure attributes = writer->Begin(Tag::kTemplateAttribute); }
+      messages::WriteKey(ObjectType::kSecretData, type, KeyFormat::kRaw, key, absl::nullopt,
+                         absl::nullopt, writer);
+    };
+    EXPECT_EQ(Ask(Operation::kRegister, unknown).reason, ResultReason::kInvalidField) << type;
+  }
   EXPECT_EQ(
       Ask(Operation::kRegister, payload(ObjectType::kSymmetricKey, KeyFormat::kRaw, 128)).reason,
       ResultReason::kInvalidField);

@@ -58,6 +58,8 @@ class Operations {
   absl::StatusOr<Found> Find(const absl::optional<absl::string_view>& uid);
   // What clients are told of it: by a fault not always what it is.
   std::vector<ShownAttribute> Show(Found found) const;
+  // Invalid Field if a Link leads to an object that is not there.
+  absl::Status CheckLink(const messages::Attribute& attribute);
   // A new object with its key; its identifier.
   absl::StatusOr<std::string> Keep(StoredObject object, crypto::SecretKey key);
   // An object that was changed.

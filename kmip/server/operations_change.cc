@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/status/status.h"
 #include "kmip/messages/fields.h"
+#include "kmip/server/attribute_rules.h"
 #include "kmip/server/attributes.h"
 #include "kmip/server/operations.h"
 
@@ -27,14 +28,18 @@ using ttlv::Writer;
 namespace {
 
 constexpr int32_t kMaxKeyBits = 4096 * 8;
+// All Secret Data Types of KMIP 1.2.
+constexpr uint32_t kPassword = 1;
+constexpr uint32_t kSeed = 2;
 
 absl::string_view EncodedText(const Item& item) {
   return {reinterpret_cast<const char*>(item.encoded().data()), item.encoded().size()};
 }
 
-// RSA, DSA, ECDSA; DH, ECDH, ECMQV.
+// RSA, DSA, ECDSA; DH, ECDH, ECMQV; EC.
 bool IsAsymmetric(uint32_t algorithm) {
-  return (algorithm >= 0x04 && algorithm <= 0x06) || (algorithm >= 0x0D && algorithm <= 0x0F);
+  return (algorithm >= 0x04 && algorithm <= 0x06) || (algorithm >= 0x0D && algorithm <= 0x0F) ||
+         algorithm == 0x1A;
 }
 
 absl::Status CheckKind(const StoredObject& object) {
@@ -83,6 +88,19 @@ absl::Status Operations::TakeName(absl::string_view name, absl::string_view uid)
   return objects_->PutName(name, uid);
 }
 
+absl::Status Operations::CheckLink(const messages::Attribute& attribute) {
+  if (attribute.name != "Link") return absl::OkStatus();
+  messages::Fields fields(attribute.value);
+  absl::string_view uid;
+  fields.Skip(Tag::kLinkType);
+  fields.Text(Tag::kLinkedObjectIdentifier, &uid);
+  KS_RETURN_IF_ERROR(fields.End());
+  KS_ASSIGN_OR_RETURN(const absl::optional<StoredObject> object, objects_->Find(uid));
+  if (object.has_value()) return absl::OkStatus();
+  return Refusal(ResultReason::kInvalidField,
+                 absl::StrCat("a Link to ", status::Quote(uid), ", which is not there"));
+}
+
 absl::StatusOr<std::string> Operations::Keep(StoredObject object, crypto::SecretKey key) {
   std::string uid = random_->Uuid();
   std::set<std::string> names;
@@ -125,6 +143,7 @@ absl::Status Operations::Create(const Item& payload, Writer* writer) {
   object.set_key_format(static_cast<uint32_t>(KeyFormat::kRaw));
   for (const messages::Attribute& one : request.attributes) {
     KS_RETURN_IF_ERROR(SetAtCreation(one, &object));
+    KS_RETURN_IF_ERROR(CheckLink(one));
   }
   KS_RETURN_IF_ERROR(CheckKind(object));
   if (object.usage_mask() == 0) {
@@ -152,6 +171,9 @@ absl::Status Operations::Register(const Item& payload, Writer* writer) {
                    absl::StrCat("key format ", static_cast<uint32_t>(block.format),
                                 " is not supported for this object"));
   }
+  if (!is_key && (request.secret_data_type < kPassword || request.secret_data_type > kSeed)) {
+    return Refusal(ResultReason::kInvalidField, "unknown Secret Data Type");
+  }
   StoredObject object;
   SetState(State::kPreActive, &object);
   object.set_object_type(static_cast<uint32_t>(request.object_type));
@@ -161,6 +183,7 @@ absl::Status Operations::Register(const Item& payload, Writer* writer) {
   for (const messages::Attributes* const attributes : both) {
     for (const messages::Attribute& one : *attributes) {
       KS_RETURN_IF_ERROR(SetAtCreation(one, &object));
+      KS_RETURN_IF_ERROR(CheckLink(one));
     }
   }
   const uint32_t algorithm = static_cast<uint32_t>(block.algorithm.value_or(Algorithm{0}));
@@ -169,7 +192,10 @@ absl::Status Operations::Register(const Item& payload, Writer* writer) {
       (object.length() != 0 && length != 0 && object.length() != length)) {
     return Refusal(ResultReason::kInvalidField, "the attributes and the key block do not agree");
   }
-  if (algorithm != 0) object.set_algorithm(algorithm);
+  if (algorithm != 0) {
+    KS_RETURN_IF_ERROR(CheckAlgorithm(algorithm));
+    object.set_algorithm(algorithm);
+  }
   if (length != 0) object.set_length(length);
   const int64_t bits = static_cast<int64_t>(block.material.size()) * 8;
   if (bits == 0 || bits > kMaxKeyBits || (is_key && object.length() != bits)) {
@@ -188,6 +214,7 @@ absl::Status Operations::AddAttribute(const Item& payload, Writer* writer) {
   KS_RETURN_IF_ERROR(messages::ReadAttributeRequest(payload, &request));
   KS_ASSIGN_OR_RETURN(Found found, Find(request.uid));
   KS_RETURN_IF_ERROR(server::AddAttribute(&request.attribute, now_, &found.object));
+  KS_RETURN_IF_ERROR(CheckLink(request.attribute));
   if (request.attribute.name == "Name") {
     KS_RETURN_IF_ERROR(TakeName(EncodedText(request.attribute.value), found.uid));
   }
@@ -212,6 +239,7 @@ absl::Status Operations::ModifyAttribute(const Item& payload, Writer* writer) {
     }
   }
   KS_RETURN_IF_ERROR(server::ModifyAttribute(attribute, now_, &found.object));
+  KS_RETURN_IF_ERROR(CheckLink(attribute));
   const absl::string_view value = EncodedText(attribute.value);
   if (attribute.name == "Name" && value != old_name) {
     KS_RETURN_IF_ERROR(TakeName(value, found.uid));
