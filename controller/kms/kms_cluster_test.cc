@@ -193,6 +193,56 @@ TEST_F(KmsClusterTest, S60_AServerThatFailsIsPassedOverAndOneThatRefusesIsNot) {
   EXPECT_THAT(Create(), HasReason(v1::REASON_KMS_REFUSED));
 }
 
+TEST_F(KmsClusterTest, S60_AServerThatFailsForEachKeyIsPassedOverToo) {
+  const std::string id = *Create();
+  const absl::Status failed =
+      status::Error(v1::REASON_KMS_REFUSED, "General Failure").With("server_failed", "true");
+  nodes_.keys.Refuse(id, failed, failed);
+  EXPECT_THAT(Fetch({id})[0], HasReason(v1::REASON_KMS_UNREACHABLE));
+  EXPECT_FALSE(cluster_->reachable());
+  absl::Status states;
+  strand_.Post([&] {
+    cluster_->GetStates({id}, [&](const absl::StatusOr<KmsCluster::States>& answer) {
+      states = answer.status();
+    });
+  });
+  executor_.RunUntilIdle();
+  EXPECT_THAT(states, HasReason(v1::REASON_KMS_UNREACHABLE));
+  EXPECT_EQ(Calls("GetAttributes"), 3);
+}
+
+TEST_F(KmsClusterTest, S152_AKeyThatIsKeptFromUsIsNotMissingButADestroyedOneIs) {
+  const std::string archived = *Create();
+  const std::string destroyed = *Create();
+  const std::string refused = *Create();
+  nodes_.keys.Refuse(archived, status::Error(v1::REASON_INVALID_STATE, "Object Archived"));
+  nodes_.keys.SetState(destroyed, kmip::client::KeyState::kDestroyed);
+  nodes_.keys.Refuse(refused, status::Error(v1::REASON_KMS_REFUSED, "Cryptographic Failure"));
+  const KmsCluster::Fetched keys = Fetch({archived, destroyed, refused});
+  EXPECT_THAT(keys[0], HasReason(v1::REASON_INVALID_STATE));
+  EXPECT_THAT(keys[1], HasReason(v1::REASON_KEY_MISSING_ON_KMS));
+  EXPECT_THAT(keys[2], HasReason(v1::REASON_KMS_REFUSED));
+  EXPECT_FALSE(cluster_->Lacks(archived));
+  EXPECT_TRUE(cluster_->Lacks(destroyed));
+  EXPECT_FALSE(cluster_->Lacks(refused));
+}
+
+TEST_F(KmsClusterTest, S92_GreenIsSaidWhenAllWereAsked) {
+  ASSERT_THAT(Create(), IsOk());
+  EXPECT_EQ(cluster_->status(), v1::KMS_STATUS_GRAY);
+  strand_.Post([&] { cluster_->Check(absl::Hours(24), [] {}); });
+  executor_.RunUntilIdle();
+  EXPECT_EQ(cluster_->status(), v1::KMS_STATUS_GREEN);
+}
+
+TEST_F(KmsClusterTest, S94_TheNextStepForEndedCertificatesIsAboutThem) {
+  for (FakeKeyServer* node : nodes_.made) {
+    node->FailNext(status::Error(v1::REASON_CERT_EXPIRED, "its certificate ended"));
+  }
+  EXPECT_THAT(status::DetailOf(Create().status()).next_step(),
+              ::testing::HasSubstr("certificates that are valid"));
+}
+
 TEST_F(KmsClusterTest, ActivatingAnActiveKeyIsNoError) {
   const std::string id = *Create();
   nodes_.keys.SetState(id, kmip::client::KeyState::kActive);

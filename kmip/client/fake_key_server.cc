@@ -61,6 +61,14 @@ void FakeKeys::Remove(const std::string& uid) {
   keys_.erase(uid);
 }
 
+void FakeKeys::Refuse(const std::string& uid, absl::Status get, absl::Status state) {
+  sync::MutexLock lock(&mutex_);
+  const auto it = keys_.find(uid);
+  if (it == keys_.end()) return;
+  it->second.refuse_get = std::move(get);
+  it->second.refuse_state = std::move(state);
+}
+
 void FakeKeys::Replace(const std::string& uid) {
   absl::StatusOr<crypto::SecretKey> bytes = crypto::SecretKey::Random(kKeyBytes);
   sync::MutexLock lock(&mutex_);
@@ -80,6 +88,7 @@ absl::StatusOr<crypto::SecretKey> FakeKeys::Get(const std::string& uid) {
   sync::MutexLock lock(&mutex_);
   const auto found = keys_.find(uid);
   if (found == keys_.end()) return NoSuchKey(uid);
+  if (!found->second.refuse_get.ok()) return found->second.refuse_get;
   if (IsDestroyed(found->second.state)) {
     return status::Error(v1::REASON_INVALID_STATE,
                          absl::StrCat("the key ", status::Quote(uid), " is destroyed"));
@@ -91,6 +100,7 @@ absl::StatusOr<KeyState> FakeKeys::State(const std::string& uid) {
   sync::MutexLock lock(&mutex_);
   const auto found = keys_.find(uid);
   if (found == keys_.end()) return NoSuchKey(uid);
+  if (!found->second.refuse_state.ok()) return found->second.refuse_state;
   return found->second.state;
 }
 

@@ -27,6 +27,9 @@ class FakeKeys {
   void SetState(const std::string& uid, KeyState state);
   // The key is missing from now on.
   void Remove(const std::string& uid);
+  // Get of the key ends with this from now on, and asking for its state with `state`, where that is
+  // an error.
+  void Refuse(const std::string& uid, absl::Status get, absl::Status state = absl::OkStatus());
   // Another key bears its identifier from now on.
   void Replace(const std::string& uid);
 
@@ -41,6 +44,8 @@ class FakeKeys {
     crypto::SecretKey bytes;
     KeyState state = KeyState::kPreActive;
     std::map<std::string, std::string> attributes;
+    absl::Status refuse_get;
+    absl::Status refuse_state;
   };
 
   random::Random* const random_;

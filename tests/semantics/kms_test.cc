@@ -91,11 +91,24 @@ TEST_F(KmsTest, S94_CertificatesThatEndSoonAreWarnedOf) {
   cluster.Advance(absl::Hours(24 * 11));
   EXPECT_THAT(a.Events("com.vmware.vc.kms.crypto.KMSServerCertExpirationEvent"), SizeIs(1));
   EXPECT_EQ(a.Provider("skp")->standard_info().status(), v1::KMS_STATUS_YELLOW);
-  certificate.not_after = cluster.executor().Now() + absl::Hours(24 * 400);
+  // Each server's end is told, and the alarm names them all.
+  kms.node(1).set_certificate(certificate);
+  Tick();
+  Tick();
+  const auto told = a.Events("com.vmware.vc.kms.crypto.KMSServerCertExpirationEvent");
+  ASSERT_THAT(told, SizeIs(2));
+  EXPECT_THAT(told[1].message(), AllOf(HasSubstr("kms-1"), HasSubstr("kms-2")));
+  EXPECT_TRUE(a.Shows(controller::alarms::kKmsServerCertificate, "provider/skp"));
+  certificate.not_after = cluster.executor().Now() + absl::Hours(24 * 300);
   kms.node(0).set_certificate(certificate);
+  kms.node(1).set_certificate(certificate);
   Tick();
   EXPECT_EQ(a.Provider("skp")->standard_info().status(), v1::KMS_STATUS_GREEN);
   EXPECT_FALSE(a.Shows(controller::alarms::kKmsServerCertificate, "provider/skp"));
+  // The threshold holds at once.
+  ASSERT_THAT(a.SetOption("vpxd.kmscert.threshold", "365"), IsOk());
+  cluster.Advance(absl::Seconds(1));
+  EXPECT_TRUE(a.Shows(controller::alarms::kKmsServerCertificate, "provider/skp"));
 }
 
 TEST_F(KmsTest, S124_S125_TheStateOfKeys) {
@@ -123,8 +136,24 @@ TEST_F(KmsTest, S124_S125_TheStateOfKeys) {
     kms.keys().SetState(key->key_id(), state);
     EXPECT_EQ(StatusOf("skp", key->key_id()).reason(), Status::REASON_KEY_STATE_MISSING_IN_KMS);
   }
+  // What the KMS will not tell is not missing.
+  kms.keys().Refuse(used, absl::OkStatus(),
+                    status::Error(v1::REASON_NO_PERMISSION, "Permission Denied"));
+  EXPECT_EQ(StatusOf("skp", used).reason(), Status::REASON_KEY_STATE_CLUSTER_UNREACHABLE);
+  kms.keys().Refuse(used, absl::OkStatus());
+  EXPECT_TRUE(StatusOf("skp", used).key_available());
   kms.SetDown();
   EXPECT_EQ(StatusOf("skp", used).reason(), Status::REASON_KEY_STATE_CLUSTER_UNREACHABLE);
+}
+
+TEST_F(KmsTest, S124_S153_ADiskUsesItsKeyToo) {
+  UseSkp();
+  ASSERT_THAT(a.CreateEncryptedVm("esx-1", "vm"), IsOk());
+  const std::string old_key = a.Vm("vm").key_id().key_id();
+  ASSERT_THAT(a.RekeyVm("vm", "", /*deep=*/false, /*skip_hard_disks=*/true), IsOk());
+  ASSERT_NE(a.Vm("vm").key_id().key_id(), old_key);
+  EXPECT_THAT(StatusOf("skp", old_key).vms(), ElementsAre("vm"));
+  EXPECT_THAT(StatusOf("other", old_key).vms(), IsEmpty());
 }
 
 TEST_F(KmsTest, S129_KeysBearVspheresAttributesAndAreActiveWhenUsed) {

@@ -145,7 +145,12 @@ TEST_F(StandardOutagesTest, S39_S40_NoKeyIsEverDestroyedAndTheNewKmsHasOnlyWhatI
   ASSERT_THAT(a.SetDefault("skp-new"), IsOk());
   ASSERT_THAT(a.RekeyVm("kept"), IsOk());
   EXPECT_EQ(kms.keys().uids(), before);
-  EXPECT_THAT(fresh.keys().uids(), ElementsAre(a.Vm("kept").key_id().key_id()));
+  const v1::Vm kept = a.Vm("kept");
+  EXPECT_THAT(fresh.keys().uids(), ElementsAre(kept.key_id().key_id()));
+  ASSERT_GT(kept.disks_size(), 0);
+  for (const v1::VmDisk& disk : kept.disks()) {
+    EXPECT_EQ(disk.key_id().key_id(), kept.key_id().key_id());
+  }
   for (const std::string& uid : before) {
     EXPECT_EQ(*kms.keys().State(uid), kmip::client::KeyState::kActive);
   }
@@ -213,6 +218,49 @@ TEST_F(StandardOutagesTest, S152_S90_ThePassTellsWhatItTookAndThatTheKmsLacksThe
   EXPECT_THAT(TypesOf(b.Events("com.vmware.vc.host.Crypto.ReqEnable")),
               ElementsAre(controller::events::kReqEnableKeyMissingOnKms));
   EXPECT_TRUE(esx1.Safe());
+}
+
+TEST_F(StandardOutagesTest, S152_AProviderMadeAnewAtTheSameInstantIsAnotherOne) {
+  UseSkp();
+  MakeVm("off", /*running=*/false);
+  Tick();  // verified
+  FakeKms& other = cluster.AddKms("other");
+  const absl::Time instant = cluster.executor().Now();
+  ASSERT_THAT(a.DeleteProvider("skp"), IsOk());
+  ASSERT_THAT(a.CreateSkp("skp", kms), IsOk());
+  ASSERT_THAT(a.DeleteProvider("skp"), IsOk());
+  ASSERT_THAT(a.CreateSkp("skp", other), IsOk());
+  ASSERT_LT(cluster.executor().Now() - instant, absl::Seconds(1));
+  cluster.Advance(absl::Minutes(11));
+  EXPECT_TRUE(a.Locked("off"));
+  EXPECT_EQ(a.Vm("off").lock().cause(), v1::LOCK_CAUSE_KEY_MISSING_ON_KMS);
+}
+
+TEST_F(StandardOutagesTest, S152_WhatAFormerKmsAnswersVerifiesNothing) {
+  UseSkp();
+  MakeVm("off", /*running=*/false);
+  FakeKms& other = cluster.AddKms("other");
+  const auto use = [this](const FakeKms& now) {
+    v1::UpdateKeyProviderRequest request;
+    request.set_name("skp");
+    for (const std::string& address : now.addresses()) {
+      request.mutable_standard()->add_servers()->set_address(address);
+    }
+    request.mutable_update_mask()->add_paths("standard.servers");
+    return a.Call(&VCenter::providers,
+                  &controller::providers::Providers::UpdateKeyProvider, request);
+  };
+  ASSERT_THAT(use(kms), IsOk());  // its keys are to be verified
+  const int gets = kms.Calls("Get");
+  kms.SetLatency(absl::Seconds(4));
+  for (int i = 0; i < 400 && kms.Calls("Get") == gets; ++i) cluster.Advance(absl::Seconds(1));
+  ASSERT_GT(kms.Calls("Get"), gets);  // under way
+  ASSERT_THAT(use(other), IsOk());
+  cluster.Advance(absl::Seconds(10));
+  kms.SetLatency(absl::ZeroDuration());
+  cluster.Advance(absl::Minutes(11));
+  EXPECT_TRUE(a.Locked("off"));
+  EXPECT_EQ(a.Vm("off").lock().cause(), v1::LOCK_CAUSE_KEY_MISSING_ON_KMS);
 }
 
 TEST_F(StandardOutagesTest, S65_S152_AMovedHostKeepsWhatTheSameKmsHas) {

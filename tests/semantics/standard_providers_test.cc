@@ -1,5 +1,6 @@
 // Standard key providers as such: create, change, credentials, certificates.
 #include "common/crypto/secret_key.h"
+#include "common/identity/authority.h"
 #include "controller/kms/certificates.h"
 #include "tests/semantics/standard_stage.h"
 
@@ -156,6 +157,57 @@ TEST_F(StandardProvidersTest, AUserAndItsPasswordComeAndGoTogether) {
   ASSERT_THAT(update("", "", both), IsOk());
   EXPECT_EQ(a.Provider("skp")->standard_info().user_name(), "");
   EXPECT_THAT(a.store().GetSecret("provider-password/skp"), HasReason(v1::REASON_NOT_FOUND));
+}
+
+// A KMS shows each client its own keys (S40: a partition).
+TEST_F(StandardProvidersTest, S152_AnotherUserOrCertificateIsVerifiedAnew) {
+  UseSkp();
+  MakeVm("vm", /*running=*/false);
+  cluster.Advance(absl::Minutes(11));
+  const int gets = kms.Calls("Get");
+  cluster.Advance(absl::Minutes(11));
+  EXPECT_EQ(kms.Calls("Get"), gets);
+
+  v1::UpdateKeyProviderRequest update;
+  update.set_name("skp");
+  update.mutable_standard()->set_user_name("another");
+  update.mutable_standard()->set_password("secret");
+  update.mutable_update_mask()->add_paths("standard.user_name");
+  update.mutable_update_mask()->add_paths("standard.password");
+  ASSERT_THAT(Update(update), IsOk());
+  cluster.Advance(absl::Minutes(6));
+  const int then = kms.Calls("Get");
+  EXPECT_GT(then, gets);
+
+  const absl::Time now = cluster.executor().Now();
+  const auto authority = identity::Authority::Create("kms.test", identity::Validity::From(now));
+  ASSERT_THAT(authority, IsOk());
+  identity::Authority::Request wanted;
+  wanted.name = "vcenter-a";
+  wanted.validity = identity::Validity::From(now);
+  const auto issued = (*authority)->Issue(wanted);
+  ASSERT_THAT(issued, IsOk());
+  v1::SetKmsClientCertificateRequest certificate;
+  certificate.set_name("skp");
+  certificate.set_certificate(issued->certificate_pem);
+  certificate.set_private_key(std::string(issued->key_pem.view()));
+  ASSERT_THAT(a.Call(&VCenter::providers, &Providers::SetKmsClientCertificate, certificate),
+              IsOk());
+  const std::string key_id = a.Vm("vm").key_id().key_id();
+  kms.keys().Remove(key_id);  // this client does not see it
+  cluster.Advance(absl::Minutes(6));
+  EXPECT_GT(kms.Calls("Get"), then);
+  EXPECT_TRUE(a.Locked("vm"));
+}
+
+TEST_F(StandardProvidersTest, AnUnansweredCreateStaysCounted) {
+  UseSkp();
+  kms.node(0).FailNext(status::Error(v1::REASON_KMS_UNREACHABLE, "gone"), /*done_first=*/true);
+  kms.node(1).FailNext(status::Error(v1::REASON_KMS_UNREACHABLE, "gone"), /*done_first=*/true);
+  EXPECT_FALSE(Generate("skp").ok());
+  ASSERT_EQ(a.Provider("skp")->standard_info().unanswered_creates(), 2);
+  ASSERT_THAT(Csr(), IsOk());
+  EXPECT_EQ(a.Provider("skp")->standard_info().unanswered_creates(), 2);
 }
 
 TEST_F(StandardProvidersTest, WhatIsNoCertificateOrNoPairIsAMistakeOfTheCaller) {
