@@ -179,8 +179,7 @@ v1::Cluster Inventory::Describe(absl::string_view name) const {
   for (const std::string& host : HostsOf(name)) cluster.add_hosts(host);
   if (cluster_default_) {
     cluster.set_default_provider(cluster_default_(name));
-    cluster.set_default_provider_missing(!cluster.default_provider().empty() &&
-                                         !provider_exists_(cluster.default_provider()));
+    cluster.set_default_provider_missing(default_is_gone_(name));
   }
   return cluster;
 }

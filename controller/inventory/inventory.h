@@ -53,10 +53,11 @@ class Inventory {
 
   // Names where a cluster's default comes from, for Cluster.default_provider.
   using ClusterDefault = std::function<std::string(absl::string_view)>;
-  using ProviderExists = std::function<bool(absl::string_view)>;
-  void SetDefaults(ClusterDefault cluster_default, ProviderExists provider_exists) {
+  // Whether that provider was deleted.
+  using DefaultIsGone = std::function<bool(absl::string_view)>;
+  void SetDefaults(ClusterDefault cluster_default, DefaultIsGone default_is_gone) {
     cluster_default_ = std::move(cluster_default);
-    provider_exists_ = std::move(provider_exists);
+    default_is_gone_ = std::move(default_is_gone);
   }
   // Called when a cluster was deleted.
   void OnClusterDeleted(std::function<void(const std::string&)> listener) {
@@ -83,7 +84,7 @@ class Inventory {
   store::Store* const store_;
   executor::Strand* const strand_;
   ClusterDefault cluster_default_;
-  ProviderExists provider_exists_;
+  DefaultIsGone default_is_gone_;
   std::function<void(const std::string&)> cluster_deleted_;
   std::set<std::string, std::less<>> clusters_;
   std::map<std::string, HostRecord, std::less<>> hosts_;

@@ -229,6 +229,7 @@ void Providers::ImportKeyProvider(const access::Caller& caller,
         }
         auto provider = std::make_shared<Provider>();
         provider->name = bundle->provider;
+        provider->incarnation = state->deps.random->Uuid();
         provider->key_id = bundle->key_id;
         provider->key_check_value = *std::move(check);
         provider->tpm_required = overrides ? tpm_required : bundle->tpm_required;  // S120

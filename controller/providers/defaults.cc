@@ -14,13 +14,18 @@ std::string Providers::GlobalDefault() const { return state_->global_default; }
 
 std::string Providers::ClusterDefault(absl::string_view cluster) const {
   const auto it = state_->cluster_defaults.find(cluster);
-  return it == state_->cluster_defaults.end() ? "" : it->second;
+  return it == state_->cluster_defaults.end() ? "" : it->second.provider;
+}
+
+bool Providers::ClusterDefaultIsGone(absl::string_view cluster) const {
+  const auto it = state_->cluster_defaults.find(cluster);
+  return it != state_->cluster_defaults.end() && state_->Find(it->second) == nullptr;
 }
 
 absl::StatusOr<std::string> Providers::EffectiveDefault(absl::string_view cluster) const {
   const std::string own = ClusterDefault(cluster);
   if (!own.empty()) {
-    if (Find(own) != nullptr) return own;
+    if (!ClusterDefaultIsGone(cluster)) return own;
     return status::Error(v1::REASON_NO_DEFAULT_PROVIDER,
                          absl::StrCat("the default key provider ", status::Quote(own),
                                       " of cluster ", status::Quote(cluster), " was deleted"))
@@ -51,7 +56,10 @@ void Providers::SetDefaultKeyProvider(const access::Caller& caller,
     }
     *former = cluster.empty() ? state->global_default : ClusterDefault(cluster);
     changes::Change change;
-    if (*former == name) return change;
+    // One that is gone is set anew by choosing the provider that has its name now (S160).
+    const bool revives = !cluster.empty() && ClusterDefaultIsGone(cluster) && !name.empty();
+    if (*former == name && !revives) return change;
+    const std::string incarnation = name.empty() ? "" : Find(name)->incarnation;
     const std::string key =
         cluster.empty() ? kGlobalDefaultKey : absl::StrCat(kClusterDefaultPrefix, cluster);
     if (name.empty()) {
@@ -59,15 +67,16 @@ void Providers::SetDefaultKeyProvider(const access::Caller& caller,
     } else {
       DefaultRecord record;
       record.set_provider(name);
+      record.set_incarnation(incarnation);
       store::PutProto(&change.transaction, key, record);
     }
-    change.apply = [state, former, user, name, cluster](store::Revision) {
+    change.apply = [state, former, user, name, cluster, incarnation](store::Revision) {
       if (cluster.empty()) {
         state->global_default = name;
       } else if (name.empty()) {
         state->cluster_defaults.erase(cluster);
       } else {
-        state->cluster_defaults[cluster] = name;
+        state->cluster_defaults[cluster] = {name, incarnation};
       }
       state->Append(events::kDefaultChanged, user, name.empty() ? *former : name,
                     absl::StrCat(cluster.empty() ? "The default key provider"

@@ -129,6 +129,7 @@ void Providers::CreateKeyProvider(const access::Caller& caller,
   if (!check.ok()) return done(check.status());
   auto provider = std::make_shared<Provider>();
   provider->name = request.name();
+  provider->incarnation = state_->deps.random->Uuid();
   provider->key_id = *key_id;
   provider->key_check_value = *std::move(check);
   provider->tpm_required = request.constraints().tpm_required();

@@ -25,6 +25,7 @@ constexpr size_t kNamedHosts = 5;
 Provider FromRecord(const ProviderRecord& record) {
   Provider provider;
   provider.name = record.name();
+  provider.incarnation = record.incarnation();
   provider.type = record.type();
   provider.key_id = record.key_id();
   provider.key_check_value = record.key_check_value();
@@ -62,6 +63,7 @@ absl::Status CheckEtag(const Provider& provider, absl::string_view etag) {
 void PutRecord(store::Transaction* transaction, const Provider& provider) {
   ProviderRecord record;
   record.set_name(provider.name);
+  record.set_incarnation(provider.incarnation);
   record.set_type(provider.type);
   record.set_key_id(provider.key_id);
   record.set_key_check_value(provider.key_check_value);
@@ -76,6 +78,7 @@ void PutRecord(store::Transaction* transaction, const Provider& provider) {
 Provider WithoutKey(const Provider& provider) {
   Provider copy;
   copy.name = provider.name;
+  copy.incarnation = provider.incarnation;
   copy.type = provider.type;
   copy.key_id = provider.key_id;
   copy.key_check_value = provider.key_check_value;
@@ -106,7 +109,8 @@ absl::Status Providers::State::Load() {
         Provider provider = FromRecord(entry.message);
         provider.etag = entry.mod_revision;
         if (provider.type == v1::PROVIDER_TYPE_STANDARD) {
-          KS_ASSIGN_OR_RETURN(provider.standard, LoadStandard(deps.store, entry.message, entry.mod_revision));
+          KS_ASSIGN_OR_RETURN(provider.standard,
+                              LoadStandard(deps.store, entry.message, entry.mod_revision));
           if (deps.kms != nullptr) {
             deps.kms->Put(provider.standard->config, provider.standard->instance);
           }
@@ -134,7 +138,7 @@ absl::Status Providers::State::LoadDefaults() {
   return store::ForEachProto<DefaultRecord>(
       deps.store, kClusterDefaultPrefix, [this](const store::ProtoEntry<DefaultRecord>& entry) {
         const std::string cluster = entry.key.substr(sizeof(kClusterDefaultPrefix) - 1);
-        cluster_defaults[cluster] = entry.message.provider();
+        cluster_defaults[cluster] = {entry.message.provider(), entry.message.incarnation()};
         return absl::OkStatus();
       });
 }
@@ -173,6 +177,12 @@ void Providers::Start() {
 const Provider* Providers::State::Find(absl::string_view name) const {
   const auto it = providers.find(name);
   return it == providers.end() ? nullptr : &it->second;
+}
+
+const Provider* Providers::State::Find(const ChosenDefault& chosen) const {
+  const Provider* const provider = Find(chosen.provider);
+  const bool same = provider != nullptr && provider->incarnation == chosen.incarnation;
+  return same ? provider : nullptr;
 }
 
 std::vector<const Provider*> Providers::All() const {
@@ -223,8 +233,8 @@ v1::KeyProvider Providers::State::Describe(const Provider& provider) const {
     native->set_backup_suggested(provider.backup_suggested);
   }
   proto.set_is_default(global_default == provider.name);
-  for (const auto& [cluster, name] : cluster_defaults) {
-    if (name == provider.name) proto.add_default_for_clusters(cluster);
+  for (const auto& [cluster, chosen] : cluster_defaults) {
+    if (Find(chosen) == &provider) proto.add_default_for_clusters(cluster);
   }
   *proto.mutable_health() = HealthOf(provider);
   if (provider.type == v1::PROVIDER_TYPE_STANDARD) DescribeStandard(provider, &proto);
@@ -245,8 +255,8 @@ std::vector<std::string> Providers::State::Warnings() const {
   if (global_default.empty()) {  // S160
     warnings.emplace_back("There is no default key provider.");
   }
-  for (const auto& [cluster, name] : cluster_defaults) {
-    if (Find(name) != nullptr) continue;
+  for (const auto& [cluster, chosen] : cluster_defaults) {
+    if (Find(chosen) != nullptr) continue;
     warnings.push_back(absl::StrCat("The default key provider of cluster ", cluster,
                                     " is gone: set it anew or clear it."));
   }
@@ -293,7 +303,8 @@ void Providers::ListKmsClusters(const access::Caller&, const v1::ListKmsClusters
     info->set_tpm_required(provider.tpm_required);
     info->set_use_as_default(described.is_default());
     info->set_use_as_entity_default(cluster.empty() ? !described.default_for_clusters().empty()
-                                                    : ClusterDefault(cluster) == name);
+                                                    : ClusterDefault(cluster) == name &&
+                                                          !ClusterDefaultIsGone(cluster));
   }
   done(std::move(response));
 }

@@ -44,6 +44,8 @@ struct StandardParts {
 // for the others, which need no backup here.
 struct Provider {
   std::string name;
+  // Another one for each provider that ever was, also of the same name.
+  std::string incarnation;
   v1::ProviderType type = v1::PROVIDER_TYPE_NATIVE;
   std::string key_id;
   std::string key_check_value;  // 8 bytes
@@ -119,10 +121,12 @@ class Providers {
   // nullptr: none.
   const Provider* Find(absl::string_view name) const;
   // The name of the cluster's default, else the global one (S126). NO_DEFAULT_PROVIDER where there
-  // is none, or where it names a provider that is gone (S160).
+  // is none, or where it names a provider that is gone, whatever provider has its name now (S160).
   absl::StatusOr<std::string> EffectiveDefault(absl::string_view cluster) const;
   // A cluster's own default as set; empty: none set.
   std::string ClusterDefault(absl::string_view cluster) const;
+  // The provider that it names was deleted.
+  bool ClusterDefaultIsGone(absl::string_view cluster) const;
   std::string GlobalDefault() const;
   // The cluster was deleted, so its default goes too.
   void ForgetCluster(absl::string_view cluster);

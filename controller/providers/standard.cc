@@ -249,6 +249,7 @@ void Providers::State::CreateStandard(const std::string& user,
   }
   auto provider = std::make_shared<Provider>();
   provider->name = name;
+  provider->incarnation = deps.random->Uuid();
   provider->type = v1::PROVIDER_TYPE_STANDARD;
   provider->has_backup = true;  // its keys are its KMS's
   provider->create_time = deps.clock->Now();

@@ -60,6 +60,12 @@ absl::Status PutStandardSecrets(const StandardParts& parts, const StandardParts*
 // Deletes the secrets of a provider that goes.
 void DeleteStandardSecrets(const StandardParts& parts, store::Transaction* transaction);
 
+// The provider that a cluster was given as its default.
+struct ChosenDefault {
+  std::string provider;
+  std::string incarnation;
+};
+
 struct Providers::State {
   explicit State(Deps deps_in)
       : deps(std::move(deps_in)),
@@ -74,7 +80,7 @@ struct Providers::State {
   OfKms kms_gone;
   std::map<std::string, Provider, std::less<>> providers;
   std::string global_default;
-  std::map<std::string, std::string, std::less<>> cluster_defaults;
+  std::map<std::string, ChosenDefault, std::less<>> cluster_defaults;
   changes::Changes changes;
   ExportTickets tickets;
   BackupReminder reminder;
@@ -84,6 +90,8 @@ struct Providers::State {
   const std::shared_ptr<bool> alive = std::make_shared<bool>(true);
 
   const Provider* Find(absl::string_view name) const;
+  // The very provider that was chosen, not another of its name; nullptr: it was deleted (S160).
+  const Provider* Find(const ChosenDefault& chosen) const;
   absl::Status Load();
   absl::Status LoadDefaults();
   v1::KeyProvider Describe(const Provider& provider) const;

@@ -67,8 +67,8 @@ absl::StatusOr<std::unique_ptr<VCenter>> VCenter::Create(Options options, Deps d
       [providers = v.providers_.get()](absl::string_view cluster) {
         return providers->ClusterDefault(cluster);
       },
-      [providers = v.providers_.get()](absl::string_view name) {
-        return providers->Find(name) != nullptr;
+      [providers = v.providers_.get()](absl::string_view cluster) {
+        return providers->ClusterDefaultIsGone(cluster);
       });
 
   v.inventory_->OnClusterDeleted([providers = v.providers_.get()](const std::string& name) {

@@ -626,6 +626,49 @@ TEST_F(ProvidersTest, S160_ADeletedClusterDefaultIsNotReplacedByTheGlobalOne) {
   EXPECT_THAT(listed->warnings(), ElementsAre(HasSubstr("default")));
 }
 
+TEST_F(ProvidersTest, S160_AnotherProviderOfTheNameDoesNotReviveAClustersDeletedDefault) {
+  ASSERT_THAT(a.CreateUsableNkp("global"), IsOk());
+  ASSERT_THAT(a.CreateUsableNkp("own"), IsOk());
+  ASSERT_THAT(a.SetDefault("global"), IsOk());
+  ASSERT_THAT(a.SetDefault("own", "cluster-a"), IsOk());
+  const auto bundle = a.BackUp("own");
+  ASSERT_THAT(bundle, IsOk());
+  ASSERT_THAT(a.CreateVm("esx-1", "web"), IsOk());
+  v1::GetClusterRequest cluster_a;
+  cluster_a.set_name("cluster-a");
+  const auto gone = [&] {
+    const auto described =
+        a.Call(&VCenter::inventory, &controller::inventory::Inventory::GetCluster, cluster_a);
+    EXPECT_EQ(described->default_provider(), "own");
+    EXPECT_EQ(a.Provider("own")->default_for_clusters_size(), 0);
+    return described->default_provider_missing() &&
+           status::ReasonOf(a.EncryptVm("web")) == v1::REASON_NO_DEFAULT_PROVIDER;
+  };
+
+  // Created anew: another one.
+  ASSERT_THAT(a.DeleteProvider("own"), IsOk());
+  ASSERT_THAT(a.CreateUsableNkp("own"), IsOk());
+  EXPECT_TRUE(gone());
+  // Also after a restart.
+  a.Crash();
+  ASSERT_THAT(a.Start(), IsOk());
+  cluster.Settle();
+  EXPECT_TRUE(gone());
+  // Nor does the very same key come back as the default.
+  ASSERT_THAT(a.DeleteProvider("own"), IsOk());
+  ASSERT_THAT(a.Import(*bundle), IsOk());
+  EXPECT_TRUE(gone());
+
+  // Until it is set, by the same name too, and for good.
+  ASSERT_THAT(a.SetDefault("own", "cluster-a"), IsOk());
+  EXPECT_THAT(a.Provider("own")->default_for_clusters(), ElementsAre("cluster-a"));
+  a.Crash();
+  ASSERT_THAT(a.Start(), IsOk());
+  cluster.Settle();
+  ASSERT_THAT(a.EncryptVm("web"), IsOk());
+  EXPECT_EQ(a.Vm("web").key_id().provider_id(), "own");
+}
+
 TEST_F(ProvidersTest, S128_EveryCryptoOperationWantsItsPrivilege) {
   ASSERT_THAT(a.GiveRole("plain", "NoCryptoAdministrator"), IsOk());
   for (const char* method :
