@@ -202,9 +202,8 @@ TEST_F(KmsClusterTest, S60_AServerThatFailsForEachKeyIsPassedOverToo) {
   EXPECT_FALSE(cluster_->reachable());
   absl::Status states;
   strand_.Post([&] {
-    cluster_->GetStates({id}, [&](const absl::StatusOr<KmsCluster::States>& answer) {
-      states = answer.status();
-    });
+    cluster_->GetStates(
+        {id}, [&](const absl::StatusOr<KmsCluster::States>& answer) { states = answer.status(); });
   });
   executor_.RunUntilIdle();
   EXPECT_THAT(states, HasReason(v1::REASON_KMS_UNREACHABLE));

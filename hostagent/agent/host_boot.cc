@@ -153,7 +153,17 @@ void HostAgent::ContinueBoot(std::unique_ptr<HostConfigStore> store,
   vms_ = std::make_unique<VmRegistry>(&host_, [this] { CryptoModeChanged(); });
   host_.config->Submit(
       [this](config::HostConfig* config) -> absl::StatusOr<bool> {
-        return BootCryptoMode(host_.keys, host_.options.random->Uuid(), config->mutable_host_key());
+        bool changed =
+            BootCryptoMode(host_.keys, host_.options.random->Uuid(), config->mutable_host_key());
+        // Without encryption mode a host takes no keys of standard providers (S98, S151), and so it
+        // does not keep those that it had.
+        if (StateOf(config->host_key()) != v1::CRYPTO_STATE_SAFE &&
+            !config->persisted_keys().empty()) {
+          config->clear_persisted_keys();
+          host_.keys.standard().Clear();
+          changed = true;
+        }
+        return changed;
       },
       [this, done = std::move(done)](const absl::Status& saved) mutable {
         if (!saved.ok()) {

@@ -72,6 +72,19 @@ TEST_F(PersistenceTest, S57_DisablingErasesWhatWasKept) {
   EXPECT_EQ(host().Status().crypto_state(), v1::CRYPTO_STATE_INCAPABLE);
 }
 
+TEST_F(PersistenceTest, S57_S151_AHostThatLeavesEncryptionModeKeepsNone) {
+  ASSERT_THAT(Set(true), IsOk());
+  host::v1::SetCryptoModeRequest disable;
+  disable.set_action(host::v1::SetCryptoModeRequest::ACTION_DISABLE);
+  ASSERT_THAT(host().Manage(&HostAgent::SetCryptoMode, disable), IsOk());
+  host().Reboot();
+  EXPECT_EQ(host().Status().crypto_state(), v1::CRYPTO_STATE_INCAPABLE);
+  EXPECT_EQ(CachedKeys(), 0);
+  EXPECT_TRUE(host().Status().key_persistence());  // the setting stays
+  host().Reboot();
+  EXPECT_EQ(CachedKeys(), 0);
+}
+
 TEST_F(PersistenceTest, S57_APurgeErasesWhatWasKept) {
   ASSERT_THAT(Set(true), IsOk());
   host::v1::StandardProviderState state = kms_.State();

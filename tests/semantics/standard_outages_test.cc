@@ -247,8 +247,8 @@ TEST_F(StandardOutagesTest, S152_WhatAFormerKmsAnswersVerifiesNothing) {
       request.mutable_standard()->add_servers()->set_address(address);
     }
     request.mutable_update_mask()->add_paths("standard.servers");
-    return a.Call(&VCenter::providers,
-                  &controller::providers::Providers::UpdateKeyProvider, request);
+    return a.Call(&VCenter::providers, &controller::providers::Providers::UpdateKeyProvider,
+                  request);
   };
   ASSERT_THAT(use(kms), IsOk());  // its keys are to be verified
   const int gets = kms.Calls("Get");
