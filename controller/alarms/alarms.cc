@@ -99,7 +99,14 @@ bool Alarms::Shows(absl::string_view name, absl::string_view object) const {
 bool Alarms::Says(absl::string_view name, absl::string_view object,
                   absl::string_view message) const {
   const auto it = showing_.find({std::string(name), std::string(object)});
-  return it != showing_.end() && it->second.message() == message;
+  return it != showing_.end() && it->second.message() == status::Printable(message, kMaxMessage);
+}
+
+void Alarms::Renew(absl::string_view name, absl::string_view object, absl::string_view message) {
+  const auto it = showing_.find(Key(name, object));
+  if (it == showing_.end() || Says(name, object, message)) return;
+  it->second.set_message(status::Printable(message, kMaxMessage));
+  Save(it->second);
 }
 
 absl::optional<absl::Time> Alarms::RaisedAt(absl::string_view name,

@@ -57,6 +57,8 @@ class Alarms {
   bool Shows(absl::string_view name, absl::string_view object) const;
   // Whether it shows with this message.
   bool Says(absl::string_view name, absl::string_view object, absl::string_view message) const;
+  // Its message is another one now. No effect if it does not show.
+  void Renew(absl::string_view name, absl::string_view object, absl::string_view message);
   // When it was raised, or raised again; nullopt: it does not show.
   absl::optional<absl::Time> RaisedAt(absl::string_view name, absl::string_view object) const;
 

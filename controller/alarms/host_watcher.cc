@@ -120,7 +120,10 @@ void HostWatcher::TellLock(const std::string& host, const v1::Vm& vm) {
   const bool told = alarms_->ShowsOn(host, kVmLocked, object);
   if (vm.lock_state() == v1::LOCK_STATE_LOCKED) {
     const bool files = vm.lock().cause() == v1::LOCK_CAUSE_UNSPECIFIED;
-    if (told || (files && alarms_->ShowsOn(host, kVmFilesUnusable, object))) return;
+    if (told || (files && alarms_->ShowsOn(host, kVmFilesUnusable, object))) {
+      alarms_->Renew(told ? kVmLocked : kVmFilesUnusable, object, vm.lock().summary());
+      return;
+    }
     if (!files) alarms_->ClearOn(host, kVmFilesUnusable, object);
     v1::Event event;
     event.set_type(LockEvent(vm.lock().cause()));
@@ -191,6 +194,10 @@ void HostWatcher::OnHostForgotten(const std::string& host) {
     }
   }
   Changed();
+}
+
+void HostWatcher::OnHostKeyHeld(const std::string& host) {
+  alarms_->Clear(kHostRequiresEncryption, HostObject(host));
 }
 
 void HostWatcher::OnHostKeyPurged(const std::string& host, bool missing_on_kms) {

@@ -51,6 +51,7 @@ class HostWatcher : public hosts::HostObserver {
   void OnVmsTold(const std::string& host,
                  const std::map<std::string, host::v1::HostVm>& vms) override;
   void OnHostForgotten(const std::string& host) override;
+  void OnHostKeyHeld(const std::string& host) override;
   void OnHostKeyPurged(const std::string& host, bool missing_on_kms) override;
 
  private:

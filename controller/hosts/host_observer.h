@@ -39,6 +39,8 @@ class HostObserver {
   virtual void OnHostKeyLost(const std::string& /*host*/, absl::AnyInvocable<void()> done) {
     done();
   }
+  // The host is safe, and holds its host key or the KDK of it.
+  virtual void OnHostKeyHeld(const std::string& host) = 0;
   // A pass took from the safe host its host key, or the KDK of it (S150): because its KMS answers
   // and does not have it (S152), or because of its provider.
   virtual void OnHostKeyPurged(const std::string& host, bool missing_on_kms) = 0;

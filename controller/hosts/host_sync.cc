@@ -102,6 +102,7 @@ void HostSession::FinishSync(absl::StatusOr<SyncResult> result) {
   if (syncs_.empty()) return;  // closed meanwhile
   PendingSync sync = std::move(syncs_.front());
   syncs_.pop_front();
+  if (result.ok() && HoldsHostKdk()) deps_.observer->OnHostKeyHeld(name_);
   sync.End(result);
   if (!syncing_ && !syncs_.empty()) RunNextSync();
 }

@@ -220,6 +220,18 @@ TEST_F(StandardOutagesTest, S152_S90_ThePassTellsWhatItTookAndThatTheKmsLacksThe
   EXPECT_TRUE(esx1.Safe());
 }
 
+TEST_F(StandardOutagesTest, S90_TheAlarmOfAPurgedHostKeyEndsWhenTheHostHasItAgain) {
+  UseSkp();
+  MakeVm("off", /*running=*/false);
+  ASSERT_THAT(a.DeleteProvider("skp"), IsOk());
+  Tick();
+  const char* const alarm = controller::alarms::kHostRequiresEncryption;
+  EXPECT_TRUE(a.Shows(alarm, "host/esx-1"));
+  ASSERT_THAT(a.CreateSkp("skp", kms), IsOk());
+  cluster.Advance(absl::Minutes(6));
+  EXPECT_FALSE(a.Shows(alarm, "host/esx-1"));
+}
+
 TEST_F(StandardOutagesTest, S152_AProviderMadeAnewAtTheSameInstantIsAnotherOne) {
   UseSkp();
   MakeVm("off", /*running=*/false);
