@@ -220,6 +220,34 @@ TEST_F(StandardOutagesTest, S152_S90_ThePassTellsWhatItTookAndThatTheKmsLacksThe
   EXPECT_TRUE(esx1.Safe());
 }
 
+// Mixed: the name of the provider is not enough, whatever its kind.
+TEST_F(StandardOutagesTest, S69_S65_AStandardProviderOfANativeOnesNameDoesNotUnlock) {
+  ASSERT_THAT(a.CreateUsableNkp("p"), IsOk());
+  ASSERT_THAT(a.SetDefault("p"), IsOk());
+  MakeVm("off", /*running=*/false);
+  const auto bundle = a.BackUp("p");
+  ASSERT_THAT(bundle, IsOk());
+  ASSERT_THAT(b.CreateSkp("p", kms), IsOk());
+  ASSERT_THAT(b.SetDefault("p"), IsOk());
+  MoveToB();
+  Tick();
+  EXPECT_TRUE(b.Locked("off"));
+  EXPECT_TRUE(b.Shows(kVmLocked, "vm/off"));
+  b.ConfigureCryptoKey("esx-1", "p").IgnoreError();
+  EXPECT_TRUE(b.Locked("off"));
+  EXPECT_FALSE(b.Unlock("off").ok());
+
+  // The way out.
+  EXPECT_THAT(b.Import(*bundle), HasReason(v1::REASON_ALREADY_EXISTS));
+  ASSERT_THAT(b.DeleteProvider("p"), IsOk());
+  ASSERT_THAT(b.Import(*bundle), IsOk());
+  Tick();
+  ASSERT_THAT(b.ConfigureCryptoKey("esx-1", "p"), IsOk());
+  EXPECT_FALSE(b.Locked("off"));
+  EXPECT_THAT(b.PowerOn("off"), IsOk());
+  ExpectData("off");
+}
+
 TEST_F(StandardOutagesTest, S90_TheAlarmOfAPurgedHostKeyEndsWhenTheHostHasItAgain) {
   UseSkp();
   MakeVm("off", /*running=*/false);
