@@ -187,12 +187,41 @@ absl::StatusOr<bool> NeedsRecovery(const files::FileSystem& files, const VmPaths
   return false;
 }
 
-absl::Status Recover(const files::FileSystem& files, const VmPaths& paths, files::FileLock* lock) {
+absl::StatusOr<std::vector<files::FileLock>> Transaction::LockTakenOver(
+    const files::FileSystem& files, const VmPaths& paths) const {
+  std::vector<files::FileLock> locks;
+  for (const auto& [name, temporary] : take_overs_) {
+    KS_ASSIGN_OR_RETURN(const bool to_do, files.Exists(paths.In(temporary)));
+    if (!to_do) continue;
+    absl::StatusOr<files::FileLock> lock = files.Lock(paths.In(name));
+    if (status::ReasonOf(lock.status()) == v1::REASON_VM_IN_USE) {
+      return status::Error(v1::REASON_VM_IN_USE,
+                           absl::StrCat("a change of disk image ", status::Quote(name),
+                                        " was interrupted, and another VM uses it now"))
+          .Object("disk", name)
+          .With("file", name)
+          .NextStep("Power off the VM that uses the disk.");
+    }
+    if (lock.ok()) {
+      locks.push_back(*std::move(lock));
+    } else {
+      KS_RETURN_IF_ERROR(NotFoundIsOk(lock.status()));  // a disk that is added
+    }
+  }
+  return locks;
+}
+
+absl::Status Recover(const files::FileSystem& files, const VmPaths& paths, files::FileLock* lock,
+                     bool disks_locked) {
   const std::string journal = paths.In(paths.JournalName());
   const absl::StatusOr<std::string> text = files.ReadFile(journal, kMaxJournalBytes);
   if (text.ok()) {
     KS_ASSIGN_OR_RETURN(const Transaction transaction,
                         Transaction::Parse(*text, paths.JournalName()));
+    std::vector<files::FileLock> disk_locks;
+    if (!disks_locked) {
+      KS_ASSIGN_OR_RETURN(disk_locks, transaction.LockTakenOver(files, paths));
+    }
     KS_RETURN_IF_ERROR(transaction.Apply(files, paths, lock));
   } else {
     KS_RETURN_IF_ERROR(NotFoundIsOk(text.status()));

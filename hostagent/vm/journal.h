@@ -62,11 +62,14 @@ class Transaction {
   absl::Status CommitNew(const files::FileSystem& files, const VmPaths& paths) const;
 
  private:
-  friend absl::Status Recover(const files::FileSystem&, const VmPaths&, files::FileLock*);
+  friend absl::Status Recover(const files::FileSystem&, const VmPaths&, files::FileLock*, bool);
   std::string Serialize() const;
   static absl::StatusOr<Transaction> Parse(absl::string_view text, absl::string_view file);
   absl::Status Apply(const files::FileSystem& files, const VmPaths& paths,
                      files::FileLock* lock) const;
+  // The locks of the files that are still to be replaced by big ones.
+  absl::StatusOr<std::vector<files::FileLock>> LockTakenOver(const files::FileSystem& files,
+                                                             const VmPaths& paths) const;
   // Step 3. Without `lock` all but the .vmx.
   absl::Status ReplaceFiles(const files::FileSystem& files, const VmPaths& paths,
                             files::FileLock* lock) const;
@@ -80,8 +83,11 @@ class Transaction {
 absl::StatusOr<bool> NeedsRecovery(const files::FileSystem& files, const VmPaths& paths);
 
 // Completes the change that the journal holds, if there is one, and removes temporary files.
-// `lock` holds the .vmx: no other process is at work. VM_FILE_INVALID for a damaged journal.
-absl::Status Recover(const files::FileSystem& files, const VmPaths& paths, files::FileLock* lock);
+// `lock` holds the .vmx: no other process is at work. VM_FILE_INVALID for a damaged journal;
+// VM_IN_USE where a disk that it replaces is in use by the VM of another .vmx, unless
+// `disks_locked`: the caller has them.
+absl::Status Recover(const files::FileSystem& files, const VmPaths& paths, files::FileLock* lock,
+                     bool disks_locked);
 
 }  // namespace keysphere::hostagent::vm
 

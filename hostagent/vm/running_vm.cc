@@ -93,13 +93,17 @@ absl::StatusOr<std::unique_ptr<RunningVm>> VmFolder::PowerOn(KekLookup lookup) {
     }
   }
   running->disks_.reserve(disks_.size());
-  for (const VmDisk& disk : disks_) {
-    KS_RETURN_IF_ERROR(CheckFlat(files_, paths_, disk));
-    crypto::SecretKey dek;
-    if (disk.encrypted()) {
-      KS_ASSIGN_OR_RETURN(dek, OpenDiskDek(disk, keks));
+  for (size_t i = 0; i < disks_.size(); ++i) {
+    const VmDisk& disk = disks_[i];
+    RunningVm::AttachedDisk attached;
+    attached.file = disk.file;
+    if (!SharesFlat(i)) {
+      KS_ASSIGN_OR_RETURN(attached.lock, LockFlat(files_, paths_, disk));
     }
-    running->disks_.push_back({disk.file, std::move(dek), nullptr});
+    if (disk.encrypted()) {
+      KS_ASSIGN_OR_RETURN(attached.dek, OpenDiskDek(disk, keks));
+    }
+    running->disks_.push_back(std::move(attached));
   }
   return running;
 }

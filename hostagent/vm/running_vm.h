@@ -10,15 +10,16 @@
 #include "absl/strings/string_view.h"
 #include "absl/types/optional.h"
 #include "common/crypto/secret_key.h"
+#include "common/files/file_system.h"
 #include "hostagent/vm/guest_disk.h"
 #include "hostagent/vm/vm_config.h"
 #include "hostagent/vm/vm_folder.h"
 
 namespace keysphere::hostagent::vm {
 
-// A powered-on VM: the lock of its .vmx, its DEKs in key memory (S133: it needs no KEK any more),
-// and its disks. Destroying it powers it off: disks are flushed, DEKs wiped, the lock released.
-// Lives shorter than its VmFolder.
+// A powered-on VM: the locks of its .vmx and its disks, its DEKs in key memory (S133: it needs no
+// KEK any more), and its disks. Destroying it powers it off: disks are flushed, DEKs wiped, the
+// locks released. Lives shorter than its VmFolder.
 class RunningVm {
  public:
   ~RunningVm();
@@ -45,6 +46,8 @@ class RunningVm {
   friend class VmFolder;
   struct AttachedDisk {
     std::string file;
+    // Of its blocks. Not held where the VM has the disk twice.
+    files::FileLock lock;
     crypto::SecretKey dek;  // empty: plain
     std::unique_ptr<GuestDisk> opened;
   };

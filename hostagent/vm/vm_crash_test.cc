@@ -265,6 +265,46 @@ TEST_F(VmCrashTest, S148_Create) {
   }
 }
 
+// A change that was committed replaces no disk under the guest of another VM that names it, too.
+TEST_F(VmCrashTest, S148_ARecoveryWaitsForAnotherVmThatUsesTheDisk) {
+  const std::string before = Plain();
+  std::string vmx = ReadRaw(before + "/db.vmx");
+  int seen = 0;
+  for (int at = 0;; ++at) {
+    SCOPED_TRACE(at);
+    const std::string path = root_ + "/work";
+    std::filesystem::remove_all(path);
+    std::filesystem::copy(before, path);
+    WriteRaw(path + "/copy.vmx", vmx);
+    auto vm = VmFolder::Open(faulty_, path + "/db.vmx");
+    ASSERT_THAT(vm, IsOk());
+    killer_.Arm(at, Killer::Mode::kKill, EIO);
+    (void)RunToEnd((*vm)->Encrypt(Kek(old_key_), old_key_, DiskSelection::All()));
+    const bool fired = killer_.fired();
+    vm->reset();
+    killer_.Disarm();
+    if (!fired) break;
+    auto copy = VmFolder::Open(files_, path + "/copy.vmx");
+    ASSERT_THAT(copy, IsOk());
+    {
+      const auto running = (*copy)->PowerOn(Keys());
+      if (!running.ok() || !std::filesystem::exists(path + "/db.ks-journal")) continue;
+      bool to_do = false;
+      for (const std::string& name : Names(path)) to_do |= absl::StrContains(name, "ks-new");
+      if (!to_do) continue;
+      const auto refused = VmFolder::Open(files_, path + "/db.vmx");
+      EXPECT_THAT(refused, status::HasReason(v1::REASON_VM_IN_USE));
+      EXPECT_TRUE(absl::StartsWith(status::DetailOf(refused.status()).object(), "disk/"));
+      ++seen;
+    }
+    auto again = VmFolder::Open(files_, path + "/db.vmx");
+    ASSERT_THAT(again, IsOk());
+    EXPECT_TRUE(AllUnder(**again, old_key_));
+    EXPECT_THAT((*again)->PowerOn(Keys()), IsOk());
+  }
+  EXPECT_GE(seen, 1);
+}
+
 // A crash in the recovery itself is recovered from.
 TEST_F(VmCrashTest, S148_RecoveryMayDieToo) {
   was_ = [this](VmFolder& vm) { return AllUnder(vm, old_key_); };

@@ -35,6 +35,11 @@ struct VmDisk {
   uint64_t FlatBytes() const;
 };
 
+// Whether a file is still the one that was read.
+inline bool SameFile(const files::FileInfo& a, const files::FileInfo& b) {
+  return a.inode == b.inode && a.modified_ns == b.modified_ns && a.size == b.size;
+}
+
 // Never fails: what is wrong is in `problem`, so that the VM can be listed. STORAGE_ERROR and the
 // like too.
 VmDisk LoadDisk(const files::FileSystem& files, const VmPaths& paths, const ConfigDisk& disk);
@@ -42,6 +47,15 @@ VmDisk LoadDisk(const files::FileSystem& files, const VmPaths& paths, const Conf
 // VM_FILE_MISSING, or VM_FILE_INVALID with both sizes, unless the flat file has what the descriptor
 // promises. `problem` first.
 absl::Status CheckFlat(const files::FileSystem& files, const VmPaths& paths, const VmDisk& disk);
+
+// Takes the disk for whoever runs its VM or writes its blocks anew: the lock of its flat file,
+// which no other .vmx that names the disk gets meanwhile. Checks it as CheckFlat does. VM_IN_USE:
+// another VM has it; CONFLICT: another one changed it since its descriptor was read.
+absl::StatusOr<files::FileLock> LockFlat(const files::FileSystem& files, const VmPaths& paths,
+                                         const VmDisk& disk);
+
+// VM_IN_USE, naming the disk.
+absl::Status DiskInUse(const VmDisk& disk);
 
 // What the DEK of a disk is bound to: descriptor, uuid, flat file and size.
 std::string DiskBinding(absl::string_view guid, const VmDisk& disk);

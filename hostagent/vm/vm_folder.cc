@@ -15,10 +15,6 @@
 namespace keysphere::hostagent::vm {
 namespace {
 
-bool SameFile(const files::FileInfo& a, const files::FileInfo& b) {
-  return a.inode == b.inode && a.modified_ns == b.modified_ns && a.size == b.size;
-}
-
 absl::string_view BaseName(absl::string_view path) { return path.substr(path.rfind('/') + 1); }
 
 // The .vmx that `path` means. Errors name no folder of this machine.
@@ -77,15 +73,18 @@ absl::StatusOr<std::unique_ptr<VmFolder>> VmFolder::Open(const files::FileSystem
   std::unique_ptr<VmFolder> vm = absl::WrapUnique(new VmFolder(files, std::move(paths)));
   KS_ASSIGN_OR_RETURN(const bool needs_recovery, NeedsRecovery(files, vm->paths_));
   if (needs_recovery) {
-    vm->unrecovered_ = true;
-    const absl::Status recovered = vm->RecoverIfNeeded();
+    absl::StatusOr<files::FileLock> lock = files.Lock(vm->paths_.Vmx());
+    if (lock.ok()) {
+      vm->lock_ = *std::move(lock);
+      vm->unrecovered_ = true;
+      const absl::Status recovered = vm->RecoverIfNeeded();
+      vm->lock_.Release();
+      KS_RETURN_IF_ERROR(recovered);
+    } else if (status::ReasonOf(lock.status()) != v1::REASON_VM_IN_USE) {
+      return lock.status();
+    }
     // In use: what was found belongs to a change that goes on, or to a powered-on VM. It has not
     // been committed, or will be completed by who holds the lock.
-    if (status::ReasonOf(recovered) == v1::REASON_VM_IN_USE) {
-      vm->unrecovered_ = false;
-    } else {
-      KS_RETURN_IF_ERROR(recovered);
-    }
   }
   // What atomic writes left; those of others that are going on stay.
   KS_RETURN_IF_ERROR(files.RemoveStaleTemporaries(vm->paths_.folder).status());
@@ -107,13 +106,13 @@ absl::optional<KeyId> VmFolder::ReadKeyId(const files::FileSystem& files, absl::
   return absl::nullopt;
 }
 
-absl::Status VmFolder::RecoverIfNeeded() {
+absl::Status VmFolder::RecoverIfNeeded(bool disks_locked) {
   if (!unrecovered_) return absl::OkStatus();
   const bool had_lock = lock_.held();
   if (!had_lock) {
     KS_ASSIGN_OR_RETURN(lock_, files_.Lock(paths_.Vmx()));
   }
-  const absl::Status recovered = Recover(files_, paths_, &lock_);
+  const absl::Status recovered = Recover(files_, paths_, &lock_, disks_locked);
   if (!had_lock) lock_.Release();
   KS_RETURN_IF_ERROR(recovered);
   unrecovered_ = false;
@@ -198,6 +197,13 @@ const VmDisk* VmFolder::FindDisk(absl::string_view device_or_file) const {
     }
   }
   return nullptr;
+}
+
+bool VmFolder::SharesFlat(size_t index) const {
+  for (size_t i = 0; i < index; ++i) {
+    if (disks_[i].problem.ok() && disks_[i].flat_file == disks_[index].flat_file) return true;
+  }
+  return false;
 }
 
 absl::Status VmFolder::CheckDisksAreThere() const {

@@ -110,7 +110,9 @@ class OpenVm {
 //
 // Every change is one Transaction: it happens whole or not at all, whenever the process is killed;
 // Open completes or undoes what it finds half done. A change holds the OFD lock of the .vmx, and so
-// does a powered-on VM: VM_IN_USE where another process or VmFolder has it.
+// does a powered-on VM: VM_IN_USE where another process or VmFolder has it. The locks of the flat
+// files keep two .vmx files that name one disk apart: held by a powered-on VM for all its disks,
+// and by a change for those that it writes anew.
 //
 // Reasons of errors, beside those of FileSystem: VM_FILE_INVALID (malformed; names file and line or
 // sizes), VM_FILE_MISSING, CIPHERTEXT_CORRUPT (a KEK that is not the one, or a changed ciphertext:
@@ -176,7 +178,7 @@ class VmFolder {
   // `lookup` is asked only for an encrypted VM. Also while powered on.
   absl::StatusOr<std::unique_ptr<VmJob>> AddDisk(const NewDisk& disk, KekLookup lookup);
 
-  // Locks the .vmx, unwraps all DEKs and checks that the disks are there (S110).
+  // Locks the .vmx and the disks, unwraps all DEKs and checks that the disks are there (S110).
   absl::StatusOr<std::unique_ptr<RunningVm>> PowerOn(KekLookup lookup);
 
   // Removes the VM's files, and its folder if nothing else is in it. Powered off.
@@ -202,10 +204,13 @@ class VmFolder {
   absl::Status PlanNewVm(Plan* plan, const NewVm& spec);
   void RemoveNew(const Fresh& fresh);
   absl::Status Load();
-  absl::Status RecoverIfNeeded();
+  // `disks_locked`: by the change that failed.
+  absl::Status RecoverIfNeeded(bool disks_locked = false);
   void SetConfig(VmConfig config);
   std::vector<VmDisk> ScanDisks() const;
   const VmDisk* FindDisk(absl::string_view device_or_file) const;
+  // Whether one of disks_ before this one has the same blocks.
+  bool SharesFlat(size_t index) const;
 
   // A change: no job is under way, recovered, fresh, the lock taken, with `powered_off` not
   // running; then `build` fills the plan. Job hands it to the caller in steps, Run carries it out

@@ -75,7 +75,8 @@ absl::Status VmFolder::PlanSameHome(Plan* plan, const OpenVm& open, const Vmx& i
 absl::Status VmFolder::PlanDisk(Plan* plan, const VmDisk& disk, crypto::SecretKey old_dek,
                                 const crypto::SecretKey* new_kek, const KeyId& new_key,
                                 absl::string_view guid) const {
-  KS_RETURN_IF_ERROR(CheckFlat(files_, paths_, disk));
+  KS_ASSIGN_OR_RETURN(files::FileLock lock, LockFlat(files_, paths_, disk));
+  plan->disk_locks.push_back(std::move(lock));
   VmDisk next = disk;
   crypto::SecretKey new_dek;
   if (new_kek != nullptr) {

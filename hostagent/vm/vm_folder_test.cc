@@ -409,6 +409,67 @@ TEST_F(VmFolderTest, AJobGoesInStepsAndCanBeCancelled) {
   EXPECT_THAT(vm->PowerOn(Keys()), IsOk());
 }
 
+// Two .vmx files that name one disk: the guest of one would write its blocks in clear into a disk
+// that the other one shows as encrypted.
+TEST_F(VmFolderTest, ADiskThatAnotherVmUsesIsInUse) {
+  const std::string image = RandomBytes(1 << 20, 14);
+  const std::string path = MakeForeignVm("db", {image});
+  WriteRaw(path + "/copy.vmx", ReadRaw(path + "/db.vmx"));
+  auto vm = OpenVmFolder(path + "/db.vmx");
+  auto copy = OpenVmFolder(path + "/copy.vmx");
+  const auto expect_in_use = [](const absl::Status& refused) {
+    EXPECT_THAT(refused, HasReason(v1::REASON_VM_IN_USE));
+    EXPECT_EQ(status::DetailOf(refused).object(), "disk/db.vmdk");
+    EXPECT_THAT(std::string(refused.message()), HasSubstr("another VM"));
+  };
+  {
+    const auto running = copy->PowerOn(Keys());
+    ASSERT_THAT(running, IsOk());
+    expect_in_use(vm->PowerOn(Keys()).status());
+    expect_in_use(vm->Encrypt(Kek(old_key_), old_key_, DiskSelection::All()).status());
+    EXPECT_THAT(Names(path), SizeIs(5));
+    ASSERT_THAT(RunToEnd(vm->Encrypt(Kek(old_key_), old_key_, DiskSelection::None())), IsOk());
+    expect_in_use(vm->EncryptDisks(Keys(), DiskSelection::All()).status());
+    ASSERT_THAT(RunToEnd(vm->Decrypt(Keys())), IsOk());
+  }
+  {
+    const auto job = vm->Encrypt(Kek(old_key_), old_key_, DiskSelection::All());
+    ASSERT_THAT(job, IsOk());
+    ASSERT_THAT((*job)->Step(1), status::IsOkAndHolds(false));
+    expect_in_use(copy->PowerOn(Keys()).status());
+    ASSERT_THAT((*job)->RunToEnd(), IsOk());
+    // It is not read with what its descriptor said before.
+    EXPECT_THAT(copy->PowerOn(Keys()), HasReason(v1::REASON_VM_FILE_INVALID));
+  }
+  WriteRaw(path + "/copy.vmx", ReadRaw(path + "/db.vmx"));
+  {
+    const auto running = copy->PowerOn(Keys());
+    ASSERT_THAT(running, IsOk());
+    EXPECT_TRUE(ReadDisk(**running, "db.vmdk") == image);
+    expect_in_use(vm->DeepRekey(Keys(), Kek(new_key_), new_key_, true).status());
+    expect_in_use(vm->Decrypt(Keys()).status());
+    // The descriptor may be replaced while its disk is in use (S43).
+    ASSERT_THAT(vm->ShallowRekey(Keys(), Kek(new_key_), new_key_, true), IsOk());
+    expect_in_use(vm->PowerOn(Keys()).status());
+  }
+  EXPECT_THAT(vm->PowerOn(Keys()), IsOk());
+}
+
+TEST_F(VmFolderTest, ADiskThatIsAddedWhileTheVmRunsIsInUseToo) {
+  const std::string path = MakeForeignVm("db", {RandomBytes(4096, 15)});
+  auto vm = OpenVmFolder(path + "/db.vmx");
+  const auto running = vm->PowerOn(Keys());
+  ASSERT_THAT(running, IsOk());
+  ASSERT_THAT(RunToEnd(vm->AddDisk(EmptyDisk(8192), Keys())), IsOk());
+  WriteRaw(path + "/copy.vmx",
+           "displayName = \"copy\"\nscsi0:0.present = \"TRUE\"\nscsi0:0.fileName = "
+           "\"db-1.vmdk\"\n");
+  const auto copy = OpenVmFolder(path + "/copy.vmx");
+  const auto refused = copy->PowerOn(Keys());
+  EXPECT_THAT(refused, HasReason(v1::REASON_VM_IN_USE));
+  EXPECT_EQ(status::DetailOf(refused.status()).object(), "disk/db-1.vmdk");
+}
+
 TEST_F(VmFolderTest, DestroyRemovesWhatIsTheVms) {
   const std::string path = MakeForeignVm("db", {RandomBytes(4096, 13)});
   auto vm = OpenVmFolder(path);

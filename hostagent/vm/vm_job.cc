@@ -25,6 +25,7 @@ void VmJob::End() {
   if (plan_ == nullptr) return;
   const bool wrote = !plan_->copies.empty();
   const absl::optional<VmFolder::Fresh> fresh = std::move(plan_->fresh);
+  const std::vector<files::FileLock> disk_locks = std::move(plan_->disk_locks);
   plan_.reset();
   // Removes what a cancelled or failed job wrote. Where even that fails, the next operation or the
   // next open does it.
@@ -32,7 +33,7 @@ void VmJob::End() {
     folder_->RemoveNew(*fresh);
   } else if (current_ != kCommitted && wrote) {
     folder_->unrecovered_ = true;
-    (void)folder_->RecoverIfNeeded();
+    (void)folder_->RecoverIfNeeded(/*disks_locked=*/true);
   }
   folder_->job_ = false;
   folder_->ReleaseLock();
@@ -135,15 +136,28 @@ absl::Status VmFolder::Commit(Plan* plan) {
     EndClaim();
     return AfterCommit(plan);
   }
+  files::FileLock added_lock;
+  if (running_ != nullptr && !plan->added_disk.empty()) {
+    // Before the file has its name, and stays with it under that.
+    KS_ASSIGN_OR_RETURN(added_lock, files_.Lock(plan->copies.back().target()));
+  }
   bool committed = false;
   const absl::Status done = plan->transaction.Commit(files_, paths_, &lock_, &committed);
   if (!done.ok()) {
     unrecovered_ = true;
     // What was committed is completed here if the fault was a passing one.
-    const absl::Status recovered = RecoverIfNeeded();
+    const absl::Status recovered = RecoverIfNeeded(/*disks_locked=*/true);
     if (!committed || !recovered.ok()) return done;
   }
-  return AfterCommit(plan);
+  KS_RETURN_IF_ERROR(AfterCommit(plan));
+  if (running_ != nullptr && !plan->added_disk.empty()) {
+    RunningVm::AttachedDisk added;
+    added.file = plan->added_disk;
+    added.lock = std::move(added_lock);
+    added.dek = std::move(plan->added_dek);
+    running_->disks_.push_back(std::move(added));
+  }
+  return absl::OkStatus();
 }
 
 absl::Status VmFolder::AfterCommit(Plan* plan) {
@@ -154,9 +168,6 @@ absl::Status VmFolder::AfterCommit(Plan* plan) {
     KS_ASSIGN_OR_RETURN(VmConfig config, VmConfig::Read(std::move(vmx), paths_.vmx_name));
     config_text_ = std::move(plan->config_text);
     SetConfig(std::move(config));
-  }
-  if (running_ != nullptr && !plan->added_disk.empty()) {
-    running_->disks_.push_back({plan->added_disk, std::move(plan->added_dek), nullptr});
   }
   return absl::OkStatus();
 }

@@ -57,6 +57,7 @@ struct VmFolder::Plan {
   const std::string tag = NewUuid().substr(0, 8);  // of the temporary files
   std::vector<DiskCopy> copies;
   Transaction transaction;
+  std::vector<files::FileLock> disk_locks;  // of the flat files that get new blocks
   std::string config_text;  // the real .vmx of the encrypted VM that this makes; "" if unchanged
   // For a powered-on VM that a disk is added to: the disk and its DEK (empty: plain).
   std::string added_disk;
