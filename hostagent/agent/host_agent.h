@@ -194,6 +194,7 @@ class HostAgent {
   HostStrand file_strand_;  // opens the configuration, writes core dumps
   Phase phase_ = Phase::kStarting;
   std::string boot_id_;
+  std::vector<std::string> unfinished_;  // VMs that the former boot was making
   absl::optional<crypto::TransportKey> transport_key_;
   // Until the first restart after it was made.
   crypto::SecretKey recovery_key_;

@@ -6,6 +6,7 @@
 #include "common/crypto/kdf.h"
 #include "common/status/status.h"
 #include "hostagent/agent/host_agent.h"
+#include "hostagent/agent/making_notes.h"
 #include "hostagent/agent/persisted_keys.h"
 
 namespace keysphere::hostagent::agent {
@@ -19,6 +20,7 @@ HostConfigStore::Place PlaceOf(const HostOptions& options) {
 
 struct Opened {
   absl::Status status;
+  std::vector<std::string> unfinished;  // VMs
   std::unique_ptr<HostConfigStore> store;
   crypto::SecretKey recovery_key;  // of a new configuration
 };
@@ -37,6 +39,7 @@ void RemoveHalfDumps(const HostOptions& options) {
 Opened OpenOrCreate(const HostOptions& options) {
   Opened opened;
   RemoveHalfDumps(options);
+  opened.unfinished = MakingNotes(options.files, options.state_dir).List();
   const absl::StatusOr<bool> exists = HostConfigStore::Exists(PlaceOf(options));
   if (!exists.ok()) {
     opened.status = exists.status();
@@ -63,6 +66,7 @@ void HostAgent::Boot(absl::AnyInvocable<void(absl::Status)> done) {
     auto opened = std::make_shared<Opened>(OpenOrCreate(host_.options));
     host_.strand.Post([this, opened, done = std::move(done)]() mutable {
       boot_id_ = host_.options.random->Uuid();
+      unfinished_ = std::move(opened->unfinished);
       absl::StatusOr<crypto::TransportKey> transport_key = crypto::TransportKey::Generate();
       if (!transport_key.ok()) {
         done(transport_key.status());
@@ -188,6 +192,11 @@ void HostAgent::BootVms(absl::AnyInvocable<void(absl::Status)> done) {
                       {"crypto_state", v1::CryptoState_Name(host_.crypto_state())},
                       {"keys", host_.keys.size()},
                       {"vms", host_.configuration().vms_size()}});
+    // Nobody waits for it.
+    file_strand_.Post([this, unfinished = std::move(unfinished_)] {
+      MakingNotes(host_.options.files, host_.options.state_dir)
+          .CleanUp(unfinished, host_.options.logger);
+    });
     done(absl::OkStatus());
   });
 }

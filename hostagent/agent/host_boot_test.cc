@@ -1,5 +1,6 @@
 // What a host is after a power loss, a reboot, a stolen disk.
 #include <filesystem>
+#include <iterator>
 
 #include "gmock/gmock.h"
 #include "hostagent/agent/host_fixture.h"
@@ -224,6 +225,46 @@ TEST_F(BootTest, S148_APowerLossInTheMiddleOfAnEncryptionLosesNothing) {
     ASSERT_THAT(host().PowerOff("web"), IsOk());
     if (answered) break;
   }
+}
+
+// The loss of a process in the middle of a Create: its next boot removes what there is of the VM.
+TEST_F(BootTest, S148_ABootRemovesWhatThereIsOfAVmThatWasBeingMade) {
+  const std::string folder = host().datastore() + "/web";
+  const std::string left = host().datastore() + "/left";
+  const std::string notes = host().state_dir() + "/making";
+  ASSERT_THAT(host().files().WriteFileAtomically(host().datastore() + "/image.raw",
+                                                 std::string(3 << 20, 'x'), 0600),
+              IsOk());
+  host::v1::CreateHostVmRequest request;
+  request.set_epoch(host().epoch());
+  request.set_name("web");
+  request.add_disks()->set_import_path("[ds1] image.raw");
+  host().agent().CreateHostVm(ControllerId("vcenter-a"), request,
+                              [](const absl::StatusOr<host::v1::HostVm>&) {});
+  // Some of its disk is there.
+  executor_.RunUntil(
+      [&] {
+        return std::filesystem::exists(folder) &&
+               std::distance(std::filesystem::directory_iterator(folder), {}) >= 2;
+      },
+      absl::ZeroDuration());
+  ASSERT_FALSE(std::filesystem::exists(folder + "/web.vmx"));
+  std::filesystem::copy(folder, left);
+  std::filesystem::copy(notes, left + "-notes");
+  host().Kill();  // its destructors remove what a kill -9 would leave
+  std::filesystem::remove_all(folder);
+  std::filesystem::rename(left, folder);
+  std::filesystem::remove_all(notes);
+  std::filesystem::rename(left + "-notes", notes);
+  executor_.RunUntilIdle();
+
+  ASSERT_THAT(host().Start(), IsOk());
+  EXPECT_FALSE(std::filesystem::exists(folder));
+  EXPECT_TRUE(std::filesystem::is_empty(notes));
+  ASSERT_THAT(host().Create("web"), IsOk());
+  EXPECT_TRUE(std::filesystem::is_empty(notes));
+  host().Reboot();
+  EXPECT_THAT(host().PowerOn("web"), IsOk());
 }
 
 TEST_F(BootTest, S146_TheLogHasNoRecoveryKey) {

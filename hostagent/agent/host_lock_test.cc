@@ -120,6 +120,45 @@ TEST_F(LockTest, S69_S135_AnotherKeyUnderTheRightNameDoesNotUnlock) {
   EXPECT_THAT(host().PowerOn("web"), IsOk());
 }
 
+// A tick does not see a VM that is being made: it is judged when it is there.
+TEST_F(LockTest, S66_S71_S134_ATickDuringACreateLocksTheNewVm) {
+  const TestProvider nkp = TestProvider::Make("nkp");
+  const TestProvider other = TestProvider::Make("nkp");  // another key under its name
+  UseProvider(nkp);
+  ASSERT_THAT(host().files().WriteFileAtomically(host().datastore() + "/image.raw",
+                                                 std::string(6 << 20, 'x'), 0600),
+              IsOk());
+  int judged = 0;
+  for (int round = 0;; ++round) {
+    SCOPED_TRACE(round);
+    const int tasks = 1 + round / 2;
+    ASSERT_THAT(host().Tick({nkp}), IsOk());
+    host::v1::CreateHostVmRequest request;
+    request.set_epoch(host().epoch());
+    request.set_name(absl::StrCat("web-", round));
+    request.add_disks()->set_import_path("[ds1] image.raw");
+    request.mutable_key()->set_provider_id("nkp");
+    request.mutable_key()->set_key_id("k");
+    host::v1::ApplyKeysRequest tick = host().KeysRequest(
+        round % 2 == 0 ? std::vector<TestProvider>() : std::vector<TestProvider>{other});
+    tick.set_allow_removal(true);
+    absl::optional<absl::StatusOr<host::v1::HostVm>> created;
+    host().agent().CreateHostVm(
+        ControllerId("vcenter-a"), request,
+        [&created](absl::StatusOr<host::v1::HostVm> vm) { created = std::move(vm); });
+    int asked = 0;
+    executor_.RunUntil([&asked, tasks] { return asked++ == tasks; }, absl::ZeroDuration());
+    if (created.has_value()) break;  // the tick would come after it
+    ASSERT_THAT(host().Manage(&HostAgent::ApplyKeys, tick), IsOk());
+    ASSERT_TRUE(created.has_value());
+    if (!created->ok()) continue;  // the key went before it was taken
+    EXPECT_EQ(host().Vm(request.name()).lock_state(), v1::LOCK_STATE_LOCKED);
+    // Or the tick came behind its end.
+    if ((*created)->vm().lock_state() == v1::LOCK_STATE_LOCKED) ++judged;
+  }
+  EXPECT_GE(judged, 6);
+}
+
 TEST_F(LockTest, S72_ALockedVmTakesUnregisterReloadAndUnlockOnly) {
   const TestProvider nkp = TestProvider::Make("nkp");
   UseProvider(nkp);

@@ -331,11 +331,33 @@ TEST_F(VmsTest, TwoHostsDoNotRunOneVm) {
   ASSERT_THAT(other.Attach("vcenter-a"), IsOk());
   ASSERT_THAT(other.Register("web"), IsOk());
   ASSERT_THAT(host().PowerOn("web"), IsOk());
-  EXPECT_THAT(other.PowerOn("web"), HasReason(v1::REASON_VM_IN_USE));
+  const auto in_use = other.PowerOn("web");
+  EXPECT_THAT(in_use, HasReason(v1::REASON_VM_IN_USE));
+  EXPECT_EQ(status::DetailOf(in_use.status()).object(), "vm/web");
   EXPECT_THAT(host().Unregister("web"), HasReason(v1::REASON_INVALID_POWER_STATE));
   // The host dies; the other one may.
   host().Kill();
   EXPECT_THAT(other.PowerOn("web"), IsOk());
+}
+
+TEST_F(VmsTest, TwoVmsDoNotRunOnOneDisk) {
+  const TestProvider nkp = TestProvider::Make("nkp");
+  UseProvider(nkp);
+  ASSERT_THAT(host().Create("web"), IsOk());
+  const std::string folder = host().datastore() + "/web/";
+  std::filesystem::copy_file(folder + "web.vmx", folder + "copy.vmx");
+  host::v1::RegisterHostVmRequest request;
+  request.set_vmx_path("[ds1] web/copy.vmx");
+  request.set_name("copy");
+  ASSERT_THAT(host().Manage(&HostAgent::RegisterHostVm, request), IsOk());
+  ASSERT_THAT(host().PowerOn("copy"), IsOk());
+  const auto encrypted = host().Encrypt("web", nkp);
+  EXPECT_THAT(encrypted, HasReason(v1::REASON_VM_IN_USE));
+  EXPECT_EQ(status::DetailOf(encrypted.status()).object(), "disk/web-1.vmdk");
+  EXPECT_THAT(host().PowerOn("web"), HasReason(v1::REASON_VM_IN_USE));
+  EXPECT_FALSE(host().Vm("web").has_key_id());
+  ASSERT_THAT(host().PowerOff("copy"), IsOk());
+  EXPECT_THAT(host().Encrypt("web", nkp), IsOk());
 }
 
 TEST_F(VmsTest, OperationsOnAVmRunOneAfterAnotherAndAreBounded) {

@@ -8,6 +8,7 @@
 #include "hostagent/agent/errors.h"
 #include "hostagent/agent/key_ids.h"
 #include "hostagent/agent/lock_reasons.h"
+#include "hostagent/agent/making_notes.h"
 #include "hostagent/agent/vm_registry.h"
 
 namespace keysphere::hostagent::agent {
@@ -43,6 +44,7 @@ absl::Status CheckNewDisks(const CreateHostVmRequest& request) {
 // What makes a VM's files, in steps on its strand.
 struct Making {
   CreateHostVmRequest request;
+  std::string id;
   std::string folder;
   std::vector<std::string> imports;  // paths of images, "" for empty disks; one a disk
 };
@@ -55,10 +57,18 @@ absl::Status VmRegistry::CheckNewName(const std::string& name) const {
   return absl::OkStatus();
 }
 
-void VmRegistry::Insert(const VmPtr& vm) {
+void VmRegistry::Insert(const VmPtr& vm, int64_t purges, bool opened, Done done) {
   coming_.erase(vm->name());
   vms_[vm->name()] = vm;
   Changed(vm.get());
+  if (!vm->encrypted() || vm->locked() || (opened && purges == purges_)) {
+    done(ToProto(*vm));
+    return;
+  }
+  JudgeEach({vm}, nullptr,
+            [this, vm, done = std::move(done)](const std::vector<std::string>&) mutable {
+              done(ToProto(*vm));
+            });
 }
 
 void VmRegistry::Save(const VmPtr& vm, absl::AnyInvocable<void(absl::Status)> then) {
@@ -101,7 +111,7 @@ void VmRegistry::Register(const host::v1::RegisterHostVmRequest& request, Done d
   if (!request.name().empty()) coming_.insert(request.name());
   OnVm(
       vm, [this](VmRecord::Files* files) { return Look(files); },
-      [this, vm, done = std::move(done)](const FileView& found) mutable {
+      [this, vm, purges = purges_, done = std::move(done)](const FileView& found) mutable {
         absl::Status allowed = found.problem.ok() ? found.missing : found.problem;
         if (allowed.ok() && vm->name().empty()) {
           allowed = CheckNewName(found.description.name);
@@ -116,23 +126,13 @@ void VmRegistry::Register(const host::v1::RegisterHostVmRequest& request, Done d
           return;
         }
         AdoptJudgement(vm.get(), found);
-        Save(vm, [this, vm, done = std::move(done)](const absl::Status& saved) mutable {
+        Save(vm, [this, vm, purges, done = std::move(done)](const absl::Status& saved) mutable {
           if (!saved.ok()) {
             coming_.erase(vm->name());
             done(saved);
             return;
           }
-          Insert(vm);
-          if (!vm->encrypted() || vm->locked() ||
-              host_->keys.HoldsKey(vm->view.key_id().provider_id(), vm->view.key_id().key_id())) {
-            done(ToProto(*vm));
-            return;
-          }
-          // A tick took the key between the look and now, and did not know this VM.
-          JudgeEach({vm}, nullptr,
-                    [this, vm, done = std::move(done)](const std::vector<std::string>&) mutable {
-                      done(ToProto(*vm));
-                    });
+          Insert(vm, purges, /*opened=*/true, std::move(done));
         });
       });
 }
@@ -214,6 +214,10 @@ void VmRegistry::Reload(const std::string& name, Done done) {
 
 namespace {
 
+MakingNotes NotesOf(const HostContext& host) {
+  return MakingNotes(host.options.files, host.options.state_dir);
+}
+
 absl::Status StartMaking(const HostContext& host, const Making& making, VmRecord::Files* files) {
   const CreateHostVmRequest& request = making.request;
   vm::NewVm spec;
@@ -233,6 +237,7 @@ absl::Status StartMaking(const HostContext& host, const Making& making, VmRecord
     spec.kek = &kek;
     spec.vtpm = request.vtpm();
   }
+  KS_RETURN_IF_ERROR(NotesOf(host).Add(making.id, files->path));
   KS_ASSIGN_OR_RETURN(vm::VmInTheMaking vm,
                       vm::VmFolder::Create(*host.options.files, making.folder, spec));
   files->path = vm.folder->paths().Vmx();
@@ -253,14 +258,15 @@ absl::StatusOr<bool> MakeStep(const HostContext& host, const Making& making,
 void VmRegistry::MakeFiles(const VmPtr& vm, std::shared_ptr<void> making, Step then) {
   vm->strand.Post([this, vm, making, then = std::move(then)]() mutable {
     VmRecord::Files& files = vm->files;
-    const absl::StatusOr<bool> done =
-        MakeStep(*host_, *static_cast<const Making*>(making.get()), &files);
+    const auto& made = *static_cast<const Making*>(making.get());
+    const absl::StatusOr<bool> done = MakeStep(*host_, made, &files);
     if (done.ok() && !*done) {
       MakeFiles(vm, making, std::move(then));
       return;
     }
     files.job.reset();
     if (!done.ok()) files.folder.reset();
+    NotesOf(*host_).Remove(made.id);
     absl::StatusOr<FileView> found =
         done.ok() ? absl::StatusOr<FileView>(Look(&files)) : done.status();
     host_->strand.Post(
@@ -316,31 +322,37 @@ void VmRegistry::Create(const CreateHostVmRequest& request, Done done) {
   }
   making->folder = files::FolderOf(*path);
   const VmPtr vm = NewRecord(host_->options.random->Uuid(), request.name(), vmx_path, *path);
+  making->id = vm->id;
   coming_.insert(vm->name());
-  MakeFiles(vm, making, [this, vm, done = std::move(done)](absl::StatusOr<FileView> found) mutable {
-    if (!found.ok()) {
-      coming_.erase(vm->name());
-      done(About(RefusalOf(*host_, found.status()), "vm", vm->name()));
-      return;
-    }
-    Adopt(vm.get(), *found);
-    Save(vm, [this, vm, done = std::move(done)](const absl::Status& saved) mutable {
-      if (saved.ok()) {
-        Insert(vm);
-        done(ToProto(*vm));
-        return;
-      }
-      coming_.erase(vm->name());
-      OnVm(
-          vm,
-          [](VmRecord::Files* files) {
-            files->folder->Destroy().IgnoreError();
-            files->folder.reset();
-            return absl::OkStatus();
-          },
-          [saved, done = std::move(done)](const absl::Status& /*gone*/) mutable { done(saved); });
-    });
-  });
+  MakeFiles(
+      vm, making,
+      [this, vm, purges = purges_, done = std::move(done)](absl::StatusOr<FileView> found) mutable {
+        if (!found.ok()) {
+          coming_.erase(vm->name());
+          done(About(RefusalOf(*host_, found.status()), "vm", vm->name()));
+          return;
+        }
+        Adopt(vm.get(), *found);
+        const bool opened = found->problem.ok() && found->unwrap.ok();
+        Save(vm,
+             [this, vm, purges, opened, done = std::move(done)](const absl::Status& saved) mutable {
+               if (saved.ok()) {
+                 Insert(vm, purges, opened, std::move(done));
+                 return;
+               }
+               coming_.erase(vm->name());
+               OnVm(
+                   vm,
+                   [](VmRecord::Files* files) {
+                     files->folder->Destroy().IgnoreError();
+                     files->folder.reset();
+                     return absl::OkStatus();
+                   },
+                   [saved, done = std::move(done)](const absl::Status& /*gone*/) mutable {
+                     done(saved);
+                   });
+             });
+      });
 }
 
 }  // namespace keysphere::hostagent::agent

@@ -298,6 +298,7 @@ void VmRegistry::JudgeWaiting(Judged done) {
 
 void VmRegistry::JudgeAfterPurge(const RemovedKeys& removed, Judged done) {
   if (removed.native.empty() && removed.standard.empty()) return done({});
+  ++purges_;
   std::vector<VmPtr> vms;
   std::vector<VmPtr> later;
   for (const auto& [name, vm] : vms_) {

@@ -16,6 +16,7 @@
 #include "absl/types/optional.h"
 #include "common/status/status.h"
 #include "hostagent/agent/datastores.h"
+#include "hostagent/agent/errors.h"
 #include "hostagent/agent/host_context.h"
 #include "hostagent/agent/vm_record.h"
 #include "hostagent/dump/dump_file.h"
@@ -200,7 +201,9 @@ class VmRegistry {
   Done ShowingPaths(Done done) const;
   absl::Status CheckNewName(const std::string& name) const;
   void Save(const VmPtr& vm, absl::AnyInvocable<void(absl::Status)> then);
-  void Insert(const VmPtr& vm);
+  // The host has the VM from now on. Where keys went since `purges` was read, which knew nothing of
+  // it, or it has not been opened, it is judged first.
+  void Insert(const VmPtr& vm, int64_t purges, bool opened, Done done);
 
   HostContext* const host_;
   const std::function<void()> status_changed_;
@@ -209,6 +212,7 @@ class VmRegistry {
   std::vector<std::weak_ptr<VmRecord>> records_;  // also of VMs that come or have gone
   std::set<std::string> coming_;  // names of VMs that are being created or registered
   int waiting_ = 0;
+  int64_t purges_ = 0;  // by ticks, since the boot
 };
 
 template <typename T>
@@ -234,15 +238,15 @@ void VmRegistry::RunOn(const std::string& name, Callback<T> done,
       end();
       return;
     }
-    body(vm,
-         [this, done = std::move(done), end = std::move(end)](absl::StatusOr<T> result) mutable {
-           if (result.ok()) {
-             done(std::move(result));
-           } else {
-             done(datastores_.Shown(result.status()));
-           }
-           end();
-         });
+    body(vm, [this, vm, done = std::move(done),
+              end = std::move(end)](absl::StatusOr<T> result) mutable {
+      if (result.ok()) {
+        done(std::move(result));
+      } else {
+        done(datastores_.Shown(About(result.status(), "vm", vm->name())));
+      }
+      end();
+    });
   });
 }
 

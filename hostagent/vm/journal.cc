@@ -99,9 +99,17 @@ absl::StatusOr<Transaction> Transaction::Parse(absl::string_view text, absl::str
   return transaction;
 }
 
-bool Transaction::Writes(absl::string_view name) const {
-  return std::any_of(writes_.begin(), writes_.end(),
-                     [name](const auto& write) { return write.first == name; });
+const std::string* Transaction::Content(absl::string_view name) const {
+  const auto found = std::find_if(writes_.begin(), writes_.end(),
+                                  [name](const auto& write) { return write.first == name; });
+  return found == writes_.end() ? nullptr : &found->second;
+}
+
+std::vector<std::string> Transaction::NewFiles() const {
+  std::vector<std::string> names;
+  for (const auto& write : writes_) names.push_back(write.first);
+  for (const auto& file : take_overs_) names.push_back(file.first);
+  return names;
 }
 
 absl::Status Transaction::ReplaceFiles(const files::FileSystem& files, const VmPaths& paths,
@@ -166,15 +174,33 @@ absl::Status Transaction::Commit(const files::FileSystem& files, const VmPaths& 
   return Apply(files, paths, lock);
 }
 
-absl::Status Transaction::CommitNew(const files::FileSystem& files, const VmPaths& paths) const {
-  const auto vmx = std::find_if(writes_.begin(), writes_.end(), [&paths](const auto& write) {
-    return write.first == paths.vmx_name;
-  });
-  KS_CHECK(vmx != writes_.end());
+absl::Status Transaction::CommitNew(const files::FileSystem& files, const VmPaths& paths,
+                                    absl::FunctionRef<absl::Status()> may_appear) const {
+  const std::string* const vmx = Content(paths.vmx_name);
+  KS_CHECK(vmx != nullptr);
   if (writes_.size() > 1 || !take_overs_.empty()) {
     KS_RETURN_IF_ERROR(ReplaceFiles(files, paths, nullptr));
   }
-  return files.WriteFileAtomically(paths.Vmx(), vmx->second, kFileMode);
+  KS_RETURN_IF_ERROR(may_appear());
+  return files.WriteFileAtomically(paths.Vmx(), *vmx, kFileMode);
+}
+
+absl::Status WriteClaim(const files::FileSystem& files, files::FileLock* lock,
+                        const std::vector<std::string>& names) {
+  // In the form of a journal: what is damaged says nothing.
+  Transaction claim;
+  for (const std::string& name : names) claim.Remove(name);
+  return files.ReplaceLocked(lock, claim.Serialize(), kFileMode, files::Durability::kNotDurable);
+}
+
+absl::StatusOr<bool> RemoveClaimed(const files::FileSystem& files, const VmPaths& paths) {
+  KS_ASSIGN_OR_RETURN(const std::string text, files.ReadFile(paths.Claim(), kMaxJournalBytes));
+  const absl::StatusOr<Transaction> claim = Transaction::Parse(text, paths.Claim());
+  if (!claim.ok()) return false;  // its making was never as far as that
+  for (const std::string& name : claim->removals_) {
+    KS_RETURN_IF_ERROR(NotFoundIsOk(files.Remove(paths.In(name), files::Durability::kNotDurable)));
+  }
+  return !claim->removals_.empty();
 }
 
 absl::StatusOr<bool> NeedsRecovery(const files::FileSystem& files, const VmPaths& paths) {

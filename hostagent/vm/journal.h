@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -51,17 +52,24 @@ class Transaction {
   void TakeOver(absl::string_view temporary, absl::string_view name);
   void Remove(absl::string_view name);
 
-  // Whether the change has new content for it.
-  bool Writes(absl::string_view name) const;
+  // The files that have new content afterwards.
+  std::vector<std::string> NewFiles() const;
+  // That of the small file `name`; null: it has none.
+  const std::string* Content(absl::string_view name) const;
 
   // Steps 2 to 4. `lock` holds the .vmx and moves to its new file. After an error Recover
   // completes or undoes the change; `*committed` says whether it completes it.
   absl::Status Commit(const files::FileSystem& files, const VmPaths& paths, files::FileLock* lock,
                       bool* committed) const;
   // Of a VM that is made: needs no journal, as without its .vmx, which comes last, there is none.
-  absl::Status CommitNew(const files::FileSystem& files, const VmPaths& paths) const;
+  // Before that `may_appear` is asked once more.
+  absl::Status CommitNew(const files::FileSystem& files, const VmPaths& paths,
+                         absl::FunctionRef<absl::Status()> may_appear) const;
 
  private:
+  friend absl::Status WriteClaim(const files::FileSystem&, files::FileLock*,
+                                 const std::vector<std::string>&);
+  friend absl::StatusOr<bool> RemoveClaimed(const files::FileSystem&, const VmPaths&);
   friend absl::Status Recover(const files::FileSystem&, const VmPaths&, files::FileLock*, bool);
   std::string Serialize() const;
   static absl::StatusOr<Transaction> Parse(absl::string_view text, absl::string_view file);
@@ -78,6 +86,14 @@ class Transaction {
   std::vector<std::pair<std::string, std::string>> take_overs_;  // name, temporary
   std::vector<std::string> removals_;
 };
+
+// The claim of a VM that is made, locked by `lock`, lists from now on the files that its making
+// brings under their own names. Not durable: it is for the end of a process.
+absl::Status WriteClaim(const files::FileSystem& files, files::FileLock* lock,
+                        const std::vector<std::string>& names);
+// Removes what the claim of a former making lists, which belongs to nobody as long as there is no
+// .vmx. False: it lists nothing.
+absl::StatusOr<bool> RemoveClaimed(const files::FileSystem& files, const VmPaths& paths);
 
 // Whether a journal or temporary files of this VM lie in its folder.
 absl::StatusOr<bool> NeedsRecovery(const files::FileSystem& files, const VmPaths& paths);

@@ -126,6 +126,9 @@ class VmFolder {
   // there, whole, when the job is done; where that fails, or is cancelled, nothing stays.
   static absl::StatusOr<VmInTheMaking> Create(const files::FileSystem& files,
                                               absl::string_view folder, const NewVm& spec);
+  // Removes what a Create of this .vmx left whose process was killed; nothing where the VM is
+  // there, whole, or is being made.
+  static absl::Status RemoveUnfinished(const files::FileSystem& files, absl::string_view vmx_path);
   // `path` is a .vmx or a folder with exactly one. Recovers first. What is wrong with disks is in
   // Describe(), not an error: the VM can be registered. `files` outlives the VmFolder.
   static absl::StatusOr<std::unique_ptr<VmFolder>> Open(const files::FileSystem& files,
@@ -189,10 +192,14 @@ class VmFolder {
   friend class VmJob;
   struct Plan;
   class KekCache;
-  // How the folder of a VM that is made was before.
+  // What making a VM brings into its folder.
   struct Fresh {
     bool folder_was_there = false;
     std::vector<std::string> files_before;  // sorted
+    std::string temporaries;                // what their names begin with
+    // Once they get their own names: those that were not there before, and the .vmx.
+    std::vector<std::string> files;
+    std::string vmx;
   };
 
   VmFolder(const files::FileSystem& files, VmPaths paths)
@@ -200,7 +207,11 @@ class VmFolder {
 
   absl::StatusOr<std::vector<std::string>> ListWithoutVm(absl::string_view vm) const;
   absl::StatusOr<Fresh> ClaimFolder(absl::string_view vm);
+  absl::Status LockClaim(absl::string_view vm);
+  // With the claim: what a former making left.
+  absl::Status RemoveLeftovers();
   void EndClaim();
+  absl::Status CommitNew(Plan* plan);
   absl::Status PlanNewVm(Plan* plan, const NewVm& spec);
   void RemoveNew(const Fresh& fresh);
   absl::Status Load();

@@ -104,7 +104,8 @@ absl::StatusOr<VmDisk> VmFolder::NameNewDisk(const Plan& plan, uint64_t bytes, V
     const std::string flat = absl::StrCat(paths_.stem, "-", number, "-flat.vmdk");
     KS_ASSIGN_OR_RETURN(const bool file_taken, files_.Exists(paths_.In(file)));
     KS_ASSIGN_OR_RETURN(const bool flat_taken, files_.Exists(paths_.In(flat)));
-    if (file_taken || flat_taken || FindDisk(file) != nullptr || plan.transaction.Writes(file)) {
+    if (file_taken || flat_taken || FindDisk(file) != nullptr ||
+        plan.transaction.Content(file) != nullptr) {
       continue;
     }
     disk.file = file;

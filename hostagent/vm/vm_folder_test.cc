@@ -1,5 +1,6 @@
 #include "hostagent/vm/vm_folder.h"
 
+#include "common/files/scripted_faults.h"
 #include "hostagent/vm/vm_folder_fixture.h"
 
 namespace keysphere::hostagent::vm {
@@ -114,6 +115,57 @@ TEST_F(VmFolderTest, ACancelledCreateLeavesNothing) {
   EXPECT_THAT(VmFolder::Create(files_, root_ + "/web", spec),
               HasReason(v1::REASON_VM_FILE_MISSING));
   EXPECT_FALSE(std::filesystem::exists(root_ + "/web"));
+}
+
+// What others put into the folder meanwhile is theirs.
+TEST_F(VmFolderTest, ACreateOverwritesAndRemovesNothingThatCameMeanwhile) {
+  const std::string folder = root_ + "/web";
+  NewVm spec;
+  spec.name = "web";
+  spec.disks = {EmptyDisk(4096)};
+  for (const std::string foreign : {"web.vmx", "other.vmx", "web-1.vmdk", "web-1-flat.vmdk"}) {
+    SCOPED_TRACE(foreign);
+    {
+      const auto made = VmFolder::Create(files_, folder, spec);
+      ASSERT_THAT(made, IsOk());
+      WriteRaw(folder + "/" + foreign, "of somebody else");
+      WriteRaw(folder + "/web-notes.txt", "mine");
+      EXPECT_THAT(made->job->RunToEnd(), HasReason(v1::REASON_ALREADY_EXISTS));
+    }
+    EXPECT_EQ(ReadRaw(folder + "/" + foreign), "of somebody else");
+    EXPECT_THAT(Names(folder), UnorderedElementsAre(foreign, "web-notes.txt"));
+    std::filesystem::remove_all(folder);
+  }
+}
+
+// It comes after the last look, while the disks get their names.
+TEST_F(VmFolderTest, ACreateDoesNotReplaceAVmxThatComesAtTheLastMoment) {
+  files::ScriptedFaults faults;
+  const files::FileSystem faulty(&faults);
+  const std::string folder = root_ + "/web";
+  NewVm spec;
+  spec.name = "web";
+  spec.disks = {EmptyDisk(4096)};
+  faults.Add({files::Operation::kRename, "-flat.vmdk", 0, 1, {}, [&] {
+                WriteRaw(folder + "/web.vmx", "of somebody else");
+              }});
+  EXPECT_THAT(Make(faulty, folder, spec), HasReason(v1::REASON_ALREADY_EXISTS));
+  EXPECT_EQ(ReadRaw(folder + "/web.vmx"), "of somebody else");
+  EXPECT_THAT(Names(folder), UnorderedElementsAre("web.vmx"));
+}
+
+TEST_F(VmFolderTest, WhatIsBeingMadeOrIsThereIsNotRemovedAsUnfinished) {
+  const std::string folder = root_ + "/web";
+  NewVm spec;
+  spec.name = "web";
+  spec.disks = {EmptyDisk(4096)};
+  const auto made = VmFolder::Create(files_, folder, spec);
+  ASSERT_THAT(made, IsOk());
+  EXPECT_THAT(VmFolder::RemoveUnfinished(files_, folder + "/web.vmx"), IsOk());
+  ASSERT_THAT(made->job->RunToEnd(), IsOk());
+  EXPECT_THAT(VmFolder::RemoveUnfinished(files_, folder + "/web.vmx"), IsOk());
+  EXPECT_THAT(Names(folder), UnorderedElementsAre("web.vmx", "web-1.vmdk", "web-1-flat.vmdk"));
+  EXPECT_THAT(made->folder->PowerOn(Keys()), IsOk());
 }
 
 TEST_F(VmFolderTest, S131_S34_S81_AnEncryptedVmNamesItsKeyAndKeepsTheRest) {

@@ -132,8 +132,7 @@ absl::Status VmFolder::Run(bool powered_off, absl::string_view action, Build bui
 
 absl::Status VmFolder::Commit(Plan* plan) {
   if (plan->fresh.has_value()) {
-    KS_RETURN_IF_ERROR(plan->transaction.CommitNew(files_, paths_));
-    EndClaim();
+    KS_RETURN_IF_ERROR(CommitNew(plan));
     return AfterCommit(plan);
   }
   files::FileLock added_lock;
