@@ -1,5 +1,6 @@
-// S146: after much work, no secret stands in anything that the processes wrote or answered.
-// S147: nor in a controller's memory that a dump would hold.
+// S162: what a copy of a controller's state gives away. S146: after much work, no secret stands in
+// anything that the processes wrote or answered. S147: nor in a controller's memory that a dump
+// would hold.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -15,6 +16,7 @@
 #include "common/crypto/kdf.h"
 #include "common/files/file_system.h"
 #include "common/status/matchers.h"
+#include "common/store/sqlite_store.h"
 #include "hostagent/vm/vm_folder.h"
 #include "tests/processes/controller_driver.h"
 #include "tests/processes/host_driver.h"
@@ -132,6 +134,33 @@ class SecretsTest : public ::testing::Test {
   ControllerDriver driver_;
   HostDriver at_host_;
 };
+
+TEST_F(SecretsTest, S162_TheWholeStateFolderGivesTheKeysAndTheDatabaseAloneDoesNot) {
+  const std::string given = processes::GuestData(78, 32);
+  ASSERT_THAT(driver_.CreateProvider("given", given), IsOk());
+  controller_.Kill();
+  const std::string copy = lab_.root() + "/copy";
+  std::filesystem::copy(controller_.state_dir(), copy, std::filesystem::copy_options::recursive);
+  SecretSearch search;
+  search.AddKey("KDK", given);
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(copy)) {
+    if (!entry.is_regular_file()) continue;
+    search.ExpectNoneIn(entry.path().string(), ReadFile(entry.path().string()));
+  }
+  EXPECT_GE(search.searched(), 2);
+  const files::FileSystem files;
+  const std::string database = copy + "/controller.db";
+  {
+    const auto store = store::SqliteStore::Open(&files, database);
+    ASSERT_THAT(store, IsOk());
+    const auto kdk = (*store)->GetSecret("provider-kdk/given");
+    ASSERT_THAT(kdk, IsOk());
+    EXPECT_EQ(Bytes(*kdk), given);
+  }
+  ASSERT_TRUE(std::filesystem::remove(database + ".key"));
+  const auto alone = store::SqliteStore::Open(&files, database);
+  EXPECT_FALSE(alone.ok() && (*alone)->GetSecret("provider-kdk/given").ok());
+}
 
 TEST_F(SecretsTest, S146_NothingThatIsWrittenOrAnsweredHoldsASecret) {
   SecretSearch search;

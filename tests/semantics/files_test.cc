@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <set>
 #include <sstream>
 
 #include "absl/strings/escaping.h"
@@ -104,13 +105,22 @@ TEST_F(FilesTest, S34_ACopyOfTheFilesOpensWhereverTheKeyIs) {
 TEST_F(FilesTest, S35_VmsShareOneKdkAndTheProviderStoresNothingForThem) {
   UseNkp();
   MakeVm("one", /*running=*/false);
-  const auto stored = [this] { return a.store().Range("", "", 10'000)->size(); };
-  const auto before = a.store().Range("provider", "", 10'000);
-  const size_t providers_before = before->size();
+  const auto stored = [this] {
+    std::set<std::string> kinds;  // of what is stored: the first parts of the keys
+    const auto entries = a.store().Range("", "", 10'000);
+    for (const auto& entry : *entries) {
+      kinds.insert(entry.key.substr(0, entry.key.find('/')));
+    }
+    return kinds;
+  };
+  const auto before = stored();
+  const size_t providers_before = a.store().Range("provider", "", 10'000)->size();
   MakeVm("two", /*running=*/false);
   MakeVm("three", /*running=*/false);
   EXPECT_EQ(a.store().Range("provider", "", 10'000)->size(), providers_before);
-  EXPECT_GT(stored(), 0u);
+  EXPECT_EQ(stored(), before);
+  EXPECT_EQ(before.count("provider"), 1u);
+  EXPECT_EQ(before.count("key"), 0u);
   EXPECT_EQ(esx1.Stats().held_keys(), 1);
   EXPECT_NE(a.Vm("one").key_id().key_id(), a.Vm("two").key_id().key_id());
   EXPECT_NE(a.Vm("two").key_id().key_id(), a.Vm("three").key_id().key_id());

@@ -1,12 +1,6 @@
 // J. Detail: VM rules. M to O: decisions and what follows from them.
 #include <filesystem>
-#include <fstream>
-#include <sstream>
 
-#include "absl/strings/escaping.h"
-#include "absl/strings/match.h"
-#include "common/files/file_system.h"
-#include "common/store/sqlite_store.h"
 #include "tests/semantics/stage.h"
 
 namespace keysphere::tests {
@@ -311,46 +305,6 @@ TEST_F(RulesTest, S154_ALockedVmNamesWhyBeforeThatItIsLocked) {
   const absl::Status refused = b.PowerOn("web");
   EXPECT_THAT(refused, HasReason(v1::REASON_VM_LOCKED));
   EXPECT_THAT(OthersOf(refused), Contains(v1::REASON_KEY_MISSING_ON_HOST));
-}
-
-TEST_F(RulesTest, S162_TheDatabaseAloneHoldsNoKey) {
-  const std::string folder = cluster.root() + "/vcenter";
-  std::filesystem::create_directories(folder);
-  const files::FileSystem files;
-  const std::string kdk = "an NKP's derivation key, 32 byte";
-  ASSERT_EQ(kdk.size(), 32u);
-  {
-    auto store = store::SqliteStore::Open(&files, folder + "/state.db");
-    ASSERT_THAT(store, IsOk());
-    auto secret = crypto::SecretKey::CopyOf(
-        absl::MakeConstSpan(reinterpret_cast<const uint8_t*>(kdk.data()), kdk.size()));
-    store::Transaction transaction;
-    transaction.PutSecret("provider/nkp/kdk", *std::move(secret));
-    (*store)->Commit(std::move(transaction),
-                     [](absl::StatusOr<store::Revision> done) { EXPECT_THAT(done, IsOk()); });
-  }
-  for (const auto& entry : std::filesystem::directory_iterator(folder)) {
-    std::ifstream in(entry.path(), std::ios::binary);
-    std::ostringstream content;
-    content << in.rdbuf();
-    EXPECT_FALSE(absl::StrContains(content.str(), kdk.substr(0, 16))) << entry.path();
-    EXPECT_FALSE(absl::StrContains(content.str(), kdk.substr(16))) << entry.path();
-    EXPECT_FALSE(absl::StrContains(content.str(), absl::BytesToHexString(kdk.substr(0, 8))));
-  }
-  // The whole folder gives the key.
-  std::filesystem::copy(folder, folder + "-copy");
-  {
-    auto copy = store::SqliteStore::Open(&files, folder + "-copy/state.db");
-    ASSERT_THAT(copy, IsOk());
-    const auto read = (*copy)->GetSecret("provider/nkp/kdk");
-    ASSERT_THAT(read, IsOk());
-    const auto bytes = read->bytes(crypto::SecretKeyAccess::Token());
-    EXPECT_EQ(std::string(bytes.begin(), bytes.end()), kdk);
-  }
-  // The database without its key file does not.
-  std::filesystem::remove(folder + "-copy/state.db.key");
-  auto alone = store::SqliteStore::Open(&files, folder + "-copy/state.db");
-  EXPECT_FALSE(alone.ok() && (*alone)->GetSecret("provider/nkp/kdk").ok());
 }
 
 }  // namespace
