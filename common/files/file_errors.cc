@@ -4,6 +4,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/files/file_system.h"
 #include "common/status/status.h"
+#include "common/status/text.h"
 
 namespace keysphere::files {
 namespace {
@@ -39,13 +40,17 @@ absl::string_view Meaning(int error) {
   return strerrordesc_np(error) == nullptr ? "unknown error" : strerrordesc_np(error);
 }
 
-// The end of a long path says more than its beginning.
+// Whole where that can be: who shows the error may know a better name of its folder. The end of a
+// long path says more than its beginning.
 std::string QuotePath(absl::string_view path) {
-  constexpr size_t kMax = 60;
-  if (path.size() <= kMax) return status::Quote(path);
+  constexpr size_t kMax = 600;
+  const auto quote = [](absl::string_view text) {
+    return absl::StrCat("\"", status::Printable(text, kMax + 3, /*escape_quotes=*/true), "\"");
+  };
+  if (path.size() <= kMax) return quote(path);
   size_t start = path.size() - kMax;
   while (start < path.size() && (static_cast<uint8_t>(path[start]) & 0xC0) == 0x80) ++start;
-  return status::Quote(absl::StrCat("...", path.substr(start)));
+  return quote(absl::StrCat("...", path.substr(start)));
 }
 
 }  // namespace

@@ -1,5 +1,10 @@
 #include "hostagent/agent/datastores.h"
 
+#include <sys/stat.h>
+
+#include <cstdlib>
+#include <memory>
+
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
@@ -17,6 +22,33 @@ absl::Status BadPath(absl::string_view path) {
   return status::Error(v1::REASON_INVALID_ARGUMENT,
                        absl::StrCat("not a datastore path: ", status::Quote(path)))
       .NextStep("write it as \"[datastore] folder/name.vmx\"");
+}
+
+// Of what is there. "": nothing.
+std::string RealPath(const std::string& path) {
+  const std::unique_ptr<char, void (*)(void*)> real(realpath(path.c_str(), nullptr), &std::free);
+  return real == nullptr ? "" : std::string(real.get());
+}
+
+bool IsLink(const std::string& path) {
+  struct stat info;
+  return lstat(path.c_str(), &info) == 0 && S_ISLNK(info.st_mode);
+}
+
+// Whether a folder on the way of `relative` is a link to somewhere else. A link in the place of the
+// file itself is refused where it is opened.
+bool Leaves(const std::string& datastore, absl::string_view relative) {
+  for (size_t end = relative.find('/'); end != absl::string_view::npos;
+       end = relative.find('/', end + 1)) {
+    const std::string folder = absl::StrCat(datastore, "/", relative.substr(0, end));
+    if (!IsLink(folder)) continue;
+    const std::string root = RealPath(datastore);
+    const std::string real = RealPath(folder);
+    if (root.empty() || !absl::StartsWith(absl::StrCat(real, "/"), absl::StrCat(root, "/"))) {
+      return true;
+    }
+  }
+  return false;
 }
 
 bool IsPlainPart(absl::string_view part) {
@@ -44,6 +76,13 @@ absl::StatusOr<std::string> Datastores::Resolve(absl::string_view path) const {
   if (it == folders_.end()) {
     return status::Error(v1::REASON_NOT_FOUND, "the host has no such datastore")
         .Object("datastore", path.substr(1, end - 1));
+  }
+  if (Leaves(it->second, relative)) {
+    return status::Error(v1::REASON_INVALID_ARGUMENT,
+                         absl::StrCat("datastore path ", status::Quote(path),
+                                      " leads out of its datastore: a folder of it is a link"))
+        .Object("file", path)
+        .NextStep("Name a file of the datastore, or copy the file into it.");
   }
   return absl::StrCat(it->second, "/", relative);
 }

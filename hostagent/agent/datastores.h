@@ -17,8 +17,8 @@ class Datastores {
   // Name -> folder.
   explicit Datastores(std::map<std::string, std::string> folders) : folders_(std::move(folders)) {}
 
-  // The file that `path` means. INVALID_ARGUMENT: not of the form, or it leaves the datastore;
-  // NOT_FOUND: no such datastore.
+  // The file that `path` means. INVALID_ARGUMENT: not of the form, or it leaves the datastore, also
+  // by a link in the place of a folder; NOT_FOUND: no such datastore.
   absl::StatusOr<std::string> Resolve(absl::string_view path) const;
 
   // The datastore of that name, or the first for an empty name. NOT_FOUND.

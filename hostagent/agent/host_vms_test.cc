@@ -147,6 +147,110 @@ TEST_F(VmsTest, NamesAndPathsThatAreNoneAreRefused) {
   EXPECT_THAT(host().Manage(&HostAgent::RegisterHostVm, path), HasReason(v1::REASON_NOT_FOUND));
 }
 
+TEST_F(VmsTest, NoPathLeadsOutOfItsDatastoreByALink) {
+  ASSERT_THAT(host().Create("web"), IsOk());
+  ASSERT_THAT(host().Unregister("web"), IsOk());
+  const std::string ds = host().datastore();
+  std::filesystem::create_directory(ds + "/sub");
+  std::filesystem::create_directory(ds + "-not");  // its name begins like the datastore's
+  std::filesystem::copy(ds + "/web", ds + "-not/web");
+  std::filesystem::create_directory_symlink(host().state_dir(), ds + "/statelink");
+  std::filesystem::create_directory_symlink(ds + "-not", ds + "/sub/outlink");
+  std::filesystem::create_directory_symlink("/no/such/folder", ds + "/nowhere");
+  std::filesystem::create_directory_symlink("../web", ds + "/sub/inlink");
+  std::filesystem::create_directory_symlink(ds + "-not", ds + "/db");
+  host::v1::CreateHostVmRequest import;
+  import.set_name("thief");
+  host::v1::RegisterHostVmRequest path;
+  for (const std::string bad :
+       {"[ds1] statelink/config.ks", "[ds1] sub/outlink/web/web.vmx", "[ds1] nowhere/web.vmx"}) {
+    SCOPED_TRACE(bad);
+    import.clear_disks();
+    import.add_disks()->set_import_path(bad);
+    path.set_vmx_path(bad);
+    for (const absl::Status& refused : {host().Manage(&HostAgent::CreateHostVm, import).status(),
+                                        host().Manage(&HostAgent::RegisterHostVm, path).status()}) {
+      EXPECT_THAT(refused, HasReason(v1::REASON_INVALID_ARGUMENT));
+      EXPECT_EQ(status::DetailOf(refused).object(), "file/" + bad);
+      EXPECT_THAT(std::string(refused.message()), HasSubstr(bad));
+    }
+  }
+  EXPECT_THAT(host().Create("db"), HasReason(v1::REASON_INVALID_ARGUMENT));
+  path.set_vmx_path("[ds1] sub/inlink/web.vmx");
+  EXPECT_THAT(host().Manage(&HostAgent::RegisterHostVm, path), IsOk());
+  std::filesystem::remove_all(ds + "-not");
+}
+
+TEST_F(VmsTest, ImagesAreRegularFilesOfTheDatastoreOfAtMostOneTebibyte) {
+  const std::string ds = host().datastore();
+  const auto sparse = [&](const std::string& name, uint64_t bytes) {
+    std::ofstream(ds + "/" + name) << "";
+    std::filesystem::resize_file(ds + "/" + name, bytes);
+  };
+  sparse("fits.img", uint64_t{1} << 40);
+  sparse("big.img", (uint64_t{1} << 40) + 1);
+  std::filesystem::create_directory(ds + "/folder.img");
+  const auto create = [&](const std::string& image) {
+    host::v1::CreateHostVmRequest request;
+    request.set_name("web");
+    request.add_disks()->set_import_path(image);
+    return host().Manage(&HostAgent::CreateHostVm, request).status();
+  };
+  for (const auto& [image, reason] :
+       {std::make_pair("[ds1] big.img", v1::REASON_TOO_LARGE),
+        std::make_pair("[ds1] nope.img", v1::REASON_NOT_FOUND),
+        std::make_pair("[ds1] folder.img", v1::REASON_INVALID_ARGUMENT)}) {
+    const absl::Status refused = create(image);
+    EXPECT_THAT(refused, HasReason(reason));
+    EXPECT_THAT(std::string(refused.message()), HasSubstr(image));
+    EXPECT_EQ(status::DetailOf(refused).object(), absl::StrCat("file/", image));
+    EXPECT_NE(status::DetailOf(refused).next_step(), "");
+    EXPECT_FALSE(std::filesystem::exists(ds + "/web"));
+  }
+  EXPECT_THAT(create("[ds1] fits.img"), IsOk());
+}
+
+TEST_F(VmsTest, AFileInThePlaceOfTheFolderIsNamed) {
+  std::ofstream(host().datastore() + "/web") << "notes";
+  const absl::Status refused = host().Create("web").status();
+  EXPECT_THAT(refused, HasReason(v1::REASON_ALREADY_EXISTS));
+  EXPECT_EQ(status::DetailOf(refused).object(), "vm/web");
+  EXPECT_THAT(std::string(refused.message()), HasSubstr("has a file \"web\""));
+  EXPECT_NE(status::DetailOf(refused).next_step(), "");
+}
+
+TEST_F(VmsTest, TheGuestsOperatingSystemIsAName) {
+  host::v1::CreateHostVmRequest request;
+  request.set_name("web");
+  for (const std::string& bad : {std::string(81, 'a'), std::string("a\nb"), std::string(" a")}) {
+    request.set_guest_os(bad);
+    const absl::Status refused = host().Manage(&HostAgent::CreateHostVm, request).status();
+    EXPECT_THAT(refused, HasReason(v1::REASON_INVALID_ARGUMENT));
+    EXPECT_EQ(status::DetailOf(refused).object(), "vm/web");
+  }
+  request.set_guest_os("");
+  EXPECT_THAT(host().Manage(&HostAgent::CreateHostVm, request), IsOk());
+}
+
+// However long the way to the datastore is on this machine.
+TEST_F(VmsTest, ErrorsOfStorageNameDatastorePathsToo) {
+  TestHost::Settings settings;
+  settings.name = "esx-2";
+  settings.datastore = host().datastore() + "/" + std::string(150, 'd') + "/ds1";
+  TestHost other(&executor_, settings);
+  ASSERT_THAT(other.Start(), IsOk());
+  ASSERT_THAT(other.Attach("vcenter-a"), IsOk());
+  ASSERT_THAT(other.Create("web"), IsOk());
+  const std::string vmx = other.datastore() + "/web/web.vmx";
+  std::filesystem::remove(vmx);
+  std::filesystem::create_directory(vmx);
+  const auto refused = other.PowerOn("web");
+  EXPECT_THAT(refused, HasReason(v1::REASON_INVALID_ARGUMENT));
+  EXPECT_THAT(std::string(refused.status().message()), HasSubstr("[ds1] web/web.vmx"));
+  EXPECT_EQ(std::string(refused.status().message()).find("ddd"), std::string::npos);
+  EXPECT_EQ(status::DetailOf(refused.status()).object(), "vm/web");
+}
+
 TEST_F(VmsTest, AVmIsRegisteredOnce) {
   ASSERT_THAT(host().Create("web"), IsOk());
   EXPECT_THAT(host().Create("web"), HasReason(v1::REASON_ALREADY_EXISTS));

@@ -25,6 +25,17 @@ absl::Status NameTaken(const std::string& name) {
       .Object("vm", name);
 }
 
+absl::Status CheckGuestOs(const CreateHostVmRequest& request) {
+  if (request.guest_os().empty() || files::ValidateName(request.guest_os()).ok()) {
+    return absl::OkStatus();
+  }
+  return status::Error(v1::REASON_INVALID_ARGUMENT,
+                       absl::StrCat("guest_os ", status::Quote(request.guest_os()),
+                                    " is no name of a guest's operating system"))
+      .Object("vm", request.name())
+      .NextStep("Give 1 to 80 characters without control characters, such as \"debian12-64\".");
+}
+
 absl::Status CheckNewDisks(const CreateHostVmRequest& request) {
   if (request.disks_size() > kMaxDisks) {
     return status::Error(v1::REASON_TOO_LARGE, absl::StrCat("at most ", kMaxDisks, " disks"));
@@ -37,6 +48,33 @@ absl::Status CheckNewDisks(const CreateHostVmRequest& request) {
                            "capacity_bytes must be a multiple of 4096 and at most 1 TiB")
           .Object("vm", request.name());
     }
+  }
+  return absl::OkStatus();
+}
+
+// An image at `path`, which the request names as `shown`.
+absl::Status CheckImage(const files::FileSystem& files, const std::string& path,
+                        const std::string& shown) {
+  const absl::StatusOr<files::FileInfo> image = files.Stat(path);
+  if (status::ReasonOf(image.status()) == v1::REASON_NOT_FOUND) {
+    return status::Error(v1::REASON_NOT_FOUND,
+                         absl::StrCat("the datastore has no image ", status::Quote(shown)))
+        .Object("file", shown)
+        .NextStep("Name an image that is on the datastore, or copy the image there first.");
+  }
+  KS_RETURN_IF_ERROR(image.status());
+  if (!image->is_regular) {
+    return status::Error(v1::REASON_INVALID_ARGUMENT,
+                         absl::StrCat(status::Quote(shown), " is no regular file"))
+        .Object("file", shown)
+        .NextStep("Name the disk image itself.");
+  }
+  if (image->size > uint64_t{VmRegistry::kMaxDiskBytes}) {
+    return status::Error(v1::REASON_TOO_LARGE,
+                         absl::StrCat("image ", status::Quote(shown), " has ", image->size,
+                                      " bytes; a disk has at most 1 TiB"))
+        .Object("file", shown)
+        .NextStep("Shrink the image, or split it into several disks.");
   }
   return absl::OkStatus();
 }
@@ -226,6 +264,10 @@ absl::Status StartMaking(const HostContext& host, const Making& making, VmRecord
   for (int i = 0; i < request.disks_size(); ++i) {
     vm::NewDisk disk;
     disk.raw_image = making.imports[static_cast<size_t>(i)];
+    if (!disk.raw_image.empty()) {
+      KS_RETURN_IF_ERROR(
+          CheckImage(*host.options.files, disk.raw_image, request.disks(i).import_path()));
+    }
     disk.bytes = static_cast<uint64_t>(request.disks(i).capacity_bytes());
     disk.encrypt = !request.skip_hard_disks();
     spec.disks.push_back(std::move(disk));
@@ -289,8 +331,8 @@ void VmRegistry::Create(const CreateHostVmRequest& request, Done done) {
   auto making = std::make_shared<Making>();
   making->request = request;
   const absl::StatusOr<std::string> datastore = datastores_.Choose(request.datastore());
-  absl::Status allowed =
-      status::First({CheckNewName(request.name()), datastore.status(), CheckNewDisks(request)});
+  absl::Status allowed = status::First({CheckNewName(request.name()), datastore.status(),
+                                        CheckGuestOs(request), CheckNewDisks(request)});
   for (const v1::NewDisk& disk : request.disks()) {
     if (disk.import_path().empty()) {
       making->imports.push_back("");

@@ -42,9 +42,10 @@ absl::Status DiskCopy::CopyChunk(uint64_t bytes) {
   const uint64_t in_source = std::min<uint64_t>(chunk.size(), spec_.source_bytes - done_);
   KS_ASSIGN_OR_RETURN(const size_t count, source_.ReadAt(done_, chunk.subspan(0, in_source)));
   if (count != in_source) {
-    return status::Error(v1::REASON_VM_FILE_INVALID,
-                         absl::StrCat("disk image ", status::Quote(spec_.source), " ends at ",
-                                      done_ + count, " of ", spec_.source_bytes, " bytes"))
+    return status::Error(
+               v1::REASON_VM_FILE_INVALID,
+               absl::StrCat("disk image ", status::Quote(BaseName(spec_.source)), " ends at ",
+                            done_ + count, " of ", spec_.source_bytes, " bytes"))
         .NextStep("Restore the disk image from a backup.");
   }
   if (!old_xts_.empty()) {

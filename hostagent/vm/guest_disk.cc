@@ -48,8 +48,8 @@ absl::Status GuestDisk::ReadFully(uint64_t offset, absl::Span<uint8_t> out) cons
   KS_ASSIGN_OR_RETURN(const size_t count, file_.ReadAt(offset, out));
   if (count == out.size()) return absl::OkStatus();
   return status::Error(v1::REASON_VM_FILE_INVALID,
-                       absl::StrCat("disk image ", status::Quote(file_.path()), " ends at ",
-                                    offset + count, " instead of ", bytes_, " bytes"))
+                       absl::StrCat("disk image ", status::Quote(BaseName(file_.path())),
+                                    " ends at ", offset + count, " instead of ", bytes_, " bytes"))
       .NextStep("Restore the disk image from a backup.");
 }
 

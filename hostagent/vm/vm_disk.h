@@ -6,6 +6,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/types/optional.h"
 #include "absl/types/span.h"
 #include "common/crypto/secret_key.h"
@@ -34,6 +35,11 @@ struct VmDisk {
   // Bytes of the flat file: an encrypted one ends with a whole XTS unit.
   uint64_t FlatBytes() const;
 };
+
+// "/a/b" -> "b". Errors name no folder of this machine.
+inline absl::string_view BaseName(absl::string_view path) {
+  return path.substr(path.rfind('/') + 1);
+}
 
 // Whether a file is still the one that was read.
 inline bool SameFile(const files::FileInfo& a, const files::FileInfo& b) {

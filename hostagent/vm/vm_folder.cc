@@ -15,8 +15,6 @@
 namespace keysphere::hostagent::vm {
 namespace {
 
-absl::string_view BaseName(absl::string_view path) { return path.substr(path.rfind('/') + 1); }
-
 // The .vmx that `path` means. Errors name no folder of this machine.
 absl::StatusOr<VmPaths> FindVmx(const files::FileSystem& files, absl::string_view path) {
   VmPaths paths;

@@ -62,7 +62,9 @@ class StorageTest : public ::testing::Test {
 
 TEST_F(StorageTest, AFullDatastoreFailsWhatNeedsRoomAndHarmsNothing) {
   Fill();
-  EXPECT_THAT(driver_->Create("new"), HasReason(v1::REASON_STORAGE_FULL));
+  const auto full = driver_->Create("new");
+  EXPECT_THAT(full, HasReason(v1::REASON_STORAGE_FULL));
+  EXPECT_THAT(std::string(full.status().message()), ::testing::HasSubstr("[ds1] new"));
   EXPECT_THAT(driver_->Encrypt("plain", nkp_), HasReason(v1::REASON_STORAGE_FULL));
   EXPECT_THAT(driver_->Get("new"), HasReason(v1::REASON_NOT_FOUND));
   EXPECT_EQ(driver_->Get("plain")->key_id().key_id(), "");
@@ -79,7 +81,9 @@ TEST_F(StorageTest, AReadOnlyDatastoreFailsChangesAndHarmsNothing) {
   ASSERT_EQ(mount(nullptr, folder_.c_str(), nullptr, MS_REMOUNT | MS_RDONLY, nullptr), 0);
   EXPECT_THAT(driver_->Create("new"), HasReason(v1::REASON_STORAGE_READ_ONLY));
   EXPECT_THAT(driver_->Encrypt("plain", nkp_), HasReason(v1::REASON_STORAGE_READ_ONLY));
-  EXPECT_THAT(driver_->PowerOn("web"), HasReason(v1::REASON_STORAGE_READ_ONLY));
+  const auto on = driver_->PowerOn("web");
+  EXPECT_THAT(on, HasReason(v1::REASON_STORAGE_READ_ONLY));
+  EXPECT_EQ(status::DetailOf(on.status()).object(), "vm/web");
   ASSERT_EQ(mount(nullptr, folder_.c_str(), nullptr, MS_REMOUNT, nullptr), 0);
   EXPECT_THAT(driver_->OpenAndRead("web", data_.size()), IsOkAndHolds(data_));
   EXPECT_THAT(driver_->Encrypt("plain", nkp_), IsOk());
