@@ -155,6 +155,7 @@ void HostWatcher::ClearVmAlarms(const std::string& host, const std::string& obje
 void HostWatcher::OnVm(const std::string& host, const v1::Vm* before, const v1::Vm& now,
                        const std::string& user) {
   TellLock(host, now);
+  if (vm_told_) vm_told_(host, now);
   if (before != nullptr && before->power_state() != now.power_state()) {
     const bool on = now.power_state() == v1::POWER_STATE_ON;
     Append(on ? events::kVmPoweredOn : events::kVmPoweredOff, VmObject(now),

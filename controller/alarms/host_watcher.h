@@ -24,6 +24,10 @@ class HostWatcher : public hosts::HostObserver {
   // Called after each change: who waits for a state looks again.
   void OnAnyChange(std::function<void()> listener) { listeners_.push_back(std::move(listener)); }
 
+  // Called with each VM that a host tells.
+  using OfVm = std::function<void(const std::string& host, const v1::Vm& vm)>;
+  void OnVmTold(OfVm listener) { vm_told_ = std::move(listener); }
+
   // Called where a host has lost its host key.
   using Done = absl::AnyInvocable<void()>;
   void OnKeyLost(std::function<void(const std::string&, Done)> listener) {
@@ -65,6 +69,7 @@ class HostWatcher : public hosts::HostObserver {
   Alarms* const alarms_;
   inventory::Inventory* const inventory_;
   std::vector<std::function<void()>> listeners_;
+  OfVm vm_told_;
   std::function<void(const std::string&, Done)> key_lost_;
   std::function<bool(const v1::CryptoKeyId&)> restorable_;
 };

@@ -8,14 +8,11 @@
 #include "absl/strings/str_cat.h"
 #include "common/files/names.h"
 #include "common/status/status.h"
-#include "controller/encryption/audit.h"
 
 namespace keysphere::controller::encryption {
 namespace {
 
 using hosts::HostSession;
-
-std::string VmObject(absl::string_view vm) { return absl::StrCat("vm/", vm); }
 
 absl::Status PoweredOn(absl::string_view vm) {
   return status::Error(v1::REASON_INVALID_POWER_STATE,
@@ -71,76 +68,6 @@ absl::Status VmEncryption::Refusal(const access::Caller& caller, const HostSessi
     refusals.push_back(chosen.status());
   }
   return status::First(refusals);
-}
-
-void VmEncryption::Run(Work wanted, status::Callback<v1::Task> done) {
-  auto work = std::make_shared<Work>(std::move(wanted));
-  deps_.tasks->Begin(
-      work->caller, absl::StrCat("VirtualMachines.", work->operation), VmObject(work->vm),
-      [this, work, done = std::move(done)](absl::StatusOr<v1::Task> task) mutable {
-        if (!task.ok()) return done(task.status());
-        work->task = task->id();
-        done(std::move(task));
-        if (work->key.provider_id().empty()) return CallHost(std::move(work));
-        deps_.readiness->EnsureReady(work->caller, work->host, work->key.provider_id(),
-                                     [this, work](const absl::Status& ready) {
-                                       if (!ready.ok()) return deps_.tasks->End(work->task, ready);
-                                       PrepareKey(work);
-                                     });
-      });
-}
-
-void VmEncryption::PrepareKey(std::shared_ptr<Work> work) {
-  if (!work->key_is_the_vms) {
-    return deps_.keys->ForVm(work->host, work->key,
-                             [this, work](absl::StatusOr<v1::CryptoKeyId> key) {
-                               if (!key.ok()) return deps_.tasks->End(work->task, key.status());
-                               work->key = *std::move(key);
-                               CallHost(work);
-                             });
-  }
-  // Of a standard provider its KMS must answer, even where the key is cached (S53).
-  deps_.keys->AskKms(work->key, [this, work](const absl::Status& answers) {
-    if (!answers.ok()) return deps_.tasks->End(work->task, answers);
-    work->host->BringStandard({deps_.needs->Name(work->key)},
-                              [this, work](const absl::Status& brought) {
-                                if (!brought.ok()) return deps_.tasks->End(work->task, brought);
-                                CallHost(work);
-                              });
-  });
-}
-
-void VmEncryption::CallHost(std::shared_ptr<Work> work) {
-  if (deps_.tasks->CancelRequested(work->task)) {
-    return deps_.tasks->End(work->task,
-                            status::Error(v1::REASON_CANCELLED, "cancelled before the host began")
-                                .Object("vm", work->vm));
-  }
-  deps_.tasks->Progress(work->task, 10);
-  const Session& host = work->host;
-  if (!host->connected()) return deps_.tasks->End(work->task, host->NotResponding());
-  work->call(
-      work->key,
-      host->OnStrand<host::v1::HostVm>([this, work](absl::StatusOr<host::v1::HostVm> answer) {
-        if (!answer.ok()) {
-          work->host->NoteAnswer(answer.status());
-          return deps_.tasks->End(work->task, answer.status());
-        }
-        work->host->TakeVm(*answer);
-        if (!work->key.key_id().empty() || !work->old_key.key_id().empty()) {
-          Audit(deps_.events, work->caller, work->operation, VmObject(work->vm), work->key,
-                work->old_key, work->host->name());
-        }
-        deps_.tasks->End(work->task, absl::OkStatus());
-      }));
-}
-
-void VmEncryption::BringKeys(Session host, const v1::Vm& vm, absl::AnyInvocable<void()> then) {
-  const std::vector<hosts::KeyNamePtr> keys = deps_.needs->KeysOf(vm);
-  host->Sync(HostSession::SyncKind::kAdd, [host, keys, then = std::move(then)](
-                                              absl::StatusOr<hosts::SyncResult>) mutable {
-    host->BringStandard(keys, [then = std::move(then)](const absl::Status&) mutable { then(); });
-  });
 }
 
 template <typename Request>
@@ -212,6 +139,7 @@ void VmEncryption::BeginEncryptVm(const access::Caller& caller, const v1::Encryp
   wanted.set_vm(vm.name());
   wanted.set_skip_hard_disks(request.crypto().skip_hard_disks());
   Work work(caller, "EncryptVm", vm.name(), host);
+  work.vm_uuid = vm.uuid();
   work.key = request.crypto().key();
   work.key.set_provider_id(provider);
   work.call = [host, wanted](const v1::CryptoKeyId& key,
@@ -239,6 +167,7 @@ void VmEncryption::BeginDecryptVm(const access::Caller& caller, const v1::Decryp
   }
   const std::string name = vm.name();
   Work work(caller, "DecryptVm", name, host);
+  work.vm_uuid = vm.uuid();
   work.old_key = vm.key_id();
   work.call = [host, name](const v1::CryptoKeyId&, status::Callback<host::v1::HostVm> answer) {
     host::v1::DecryptHostVmRequest wanted;
@@ -282,6 +211,7 @@ void VmEncryption::BeginAddVtpm(const access::Caller& caller, const v1::AddVtpmR
   host::v1::AddHostVmVtpmRequest wanted;
   wanted.set_vm(vm.name());
   Work work(caller, "AddVtpm", vm.name(), host);
+  work.vm_uuid = vm.uuid();
   work.key_is_the_vms = encrypted;
   work.key = encrypted ? vm.key_id() : request.crypto().key();
   work.key.set_provider_id(provider);
@@ -373,6 +303,7 @@ void VmEncryption::BeginRekeyVm(const access::Caller& caller, const v1::RekeyVmR
   wanted.set_depth(request.depth());
   wanted.set_skip_hard_disks(request.crypto().skip_hard_disks());
   Work work(caller, "RekeyVm", vm.name(), host);
+  work.vm_uuid = vm.uuid();
   work.key = request.crypto().key();
   work.key.set_provider_id(provider);
   work.old_key = vm.key_id();

@@ -10,6 +10,7 @@
 #include "controller/access/caller.h"
 #include "controller/encryption/host_readiness.h"
 #include "controller/encryption/key_maker.h"
+#include "controller/encryption/lost_answers.h"
 #include "controller/events/event_log.h"
 #include "controller/hosts/hosts.h"
 #include "controller/providers/providers.h"
@@ -37,6 +38,7 @@ class VmEncryption {
     hosts::NeededKeys* needs;
     events::EventLog* events;
     tasks::Tasks* tasks;
+    LostAnswers* lost_answers;
     Edition edition = Edition::kEnterprisePlus;
   };
   explicit VmEncryption(Deps deps) : deps_(deps) {}
@@ -104,6 +106,7 @@ class VmEncryption {
     v1::CryptoKeyId key;
     bool key_is_the_vms = false;  // it wraps the VM's data keys already
     v1::CryptoKeyId old_key;
+    std::string vm_uuid;
     std::string task;
     HostCall call;
   };
@@ -112,6 +115,10 @@ class VmEncryption {
   void Run(Work work, status::Callback<v1::Task> done);
   void PrepareKey(std::shared_ptr<Work> work);
   void CallHost(std::shared_ptr<Work> work);
+  void Failed(const Work& work, const absl::Status& why);
+  // What is kept of the work until its outcome is known; empty where no VM would show it.
+  static CryptoWork RecordOf(const Work& work);
+  static std::string NoteOf(const Work& work);
   // What the VM is encrypted with, brought to the host as far as it can be had.
   void BringKeys(Session host, const v1::Vm& vm, absl::AnyInvocable<void()> then);
   void AskStates(const std::string& provider, const v1::QueryCryptoKeyStatusRequest& request,

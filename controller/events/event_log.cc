@@ -119,6 +119,17 @@ void EventLog::Trim() {
   }
 }
 
+bool EventLog::Has(absl::string_view type, absl::string_view object, const std::string& argument,
+                   absl::string_view value, absl::Time since) const {
+  for (auto it = kept_.rbegin(); it != kept_.rend(); ++it) {
+    if (timestamps::FromProto(it->time()) < since) return false;
+    if (it->type() != type || it->object() != object) continue;
+    const auto found = it->arguments().find(argument);
+    if (found != it->arguments().end() && found->second == value) return true;
+  }
+  return false;
+}
+
 void EventLog::ListEvents(const access::Caller&, const v1::ListEventsRequest& request,
                           status::Callback<v1::ListEventsResponse> done) {
   // What happened before the call is in its answer.

@@ -10,6 +10,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 #include "common/clock/clock.h"
 #include "common/executor/executor.h"
 #include "common/status/callback.h"
@@ -76,6 +77,11 @@ class EventLog {
   // Runs `done` on the strand once all events until now are durable, perhaps now: what a client is
   // told has its events (S148). With an error where the store refuses them; they are tried again.
   void Flushed(status::DoneCallback done) { writes_.Flushed(std::move(done)); }
+
+  // Whether such an event with this argument is kept that is not older than `since`. Of those that
+  // are durable.
+  bool Has(absl::string_view type, absl::string_view object, const std::string& argument,
+           absl::string_view value, absl::Time since) const;
 
   void ListEvents(const access::Caller& caller, const v1::ListEventsRequest& request,
                   status::Callback<v1::ListEventsResponse> done);

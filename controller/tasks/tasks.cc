@@ -32,6 +32,23 @@ absl::StatusOr<int64_t> SequenceOf(absl::string_view key) {
                        absl::StrCat("the entry ", status::Quote(key), " is no task's"));
 }
 
+// As it is kept now, from what may be a bare task.
+TaskRecord Current(TaskRecord record) {
+  if (!record.has_task()) {
+    v1::Task bare;
+    if (bare.ParseFromString(record.SerializeAsString())) *record.mutable_task() = std::move(bare);
+    record.DiscardUnknownFields();
+  }
+  return record;
+}
+
+TaskRecord RecordOf(const v1::Task& task, const std::string& note) {
+  TaskRecord record;
+  *record.mutable_task() = task;
+  record.set_note(note);
+  return record;
+}
+
 absl::Status NoTask(absl::string_view id) {
   return status::Error(v1::REASON_NOT_FOUND, absl::StrCat("no task ", status::Quote(id)))
       .Object("task", id)
@@ -68,34 +85,36 @@ Tasks::~Tasks() {
 absl::StatusOr<std::unique_ptr<Tasks>> Tasks::Load(store::Store* store, executor::Strand* strand,
                                                    clock::Clock* clock, random::Random* random) {
   auto tasks = std::unique_ptr<Tasks>(new Tasks(store, strand, clock, random));
-  std::vector<std::pair<int64_t, v1::Task>> loaded;
+  std::vector<std::pair<int64_t, TaskRecord>> loaded;
   KS_RETURN_IF_ERROR(
-      (store::ForEachProto<v1::Task>(store, kPrefix, [&](store::ProtoEntry<v1::Task> entry) {
+      (store::ForEachProto<TaskRecord>(store, kPrefix, [&](store::ProtoEntry<TaskRecord> entry) {
         KS_ASSIGN_OR_RETURN(const int64_t sequence, SequenceOf(entry.key));
-        loaded.emplace_back(sequence, std::move(entry.message));
+        loaded.emplace_back(sequence, Current(std::move(entry.message)));
         return absl::OkStatus();
       })));
-  for (auto& [sequence, task] : loaded) {
+  for (auto& [sequence, record] : loaded) {
+    v1::Task& task = *record.mutable_task();
     if (task.state() == v1::Task::STATE_RUNNING) {
       SetEnd(&task,
              status::Error(v1::REASON_CONTROLLER_UNAVAILABLE,
                            "the controller ended while the task ran")
                  .NextStep("Look at the object, and begin the operation again."),
              clock->Now());
-      tasks->Save(sequence, task);
+      tasks->Save(sequence, task, record.note());
     }
     tasks->next_sequence_ = std::max(tasks->next_sequence_, sequence + 1);
-    tasks->Insert(sequence, std::move(task));
+    tasks->Insert(sequence, std::move(record));
   }
   tasks->Forget();
   return tasks;
 }
 
-void Tasks::Save(int64_t sequence, const v1::Task& task) {
-  writes_.Put(StoreKey(sequence, task.id()), task.SerializeAsString());
+void Tasks::Save(int64_t sequence, const v1::Task& task, const std::string& note) {
+  writes_.Put(StoreKey(sequence, task.id()), RecordOf(task, note).SerializeAsString());
 }
 
-void Tasks::Insert(int64_t sequence, v1::Task task) {
+void Tasks::Insert(int64_t sequence, TaskRecord record) {
+  v1::Task& task = *record.mutable_task();
   const std::string id = task.id();
   by_start_.emplace(sequence, id);
   if (task.state() != v1::Task::STATE_RUNNING) {
@@ -104,6 +123,7 @@ void Tasks::Insert(int64_t sequence, v1::Task task) {
   auto entry = std::make_shared<Entry>();
   entry->sequence = sequence;
   entry->task = std::move(task);
+  entry->note = std::move(*record.mutable_note());
   tasks_[id] = std::move(entry);
 }
 
@@ -113,7 +133,7 @@ std::shared_ptr<Tasks::Entry> Tasks::Find(absl::string_view id) const {
 }
 
 void Tasks::Begin(const access::Caller& caller, absl::string_view operation,
-                  absl::string_view object, status::Callback<v1::Task> done) {
+                  absl::string_view object, std::string note, status::Callback<v1::Task> done) {
   if (tasks_.size() - ended_.size() + beginning_ >= kMaxRunning) {
     return done(status::Error(v1::REASON_OVERLOADED,
                               absl::StrCat(kMaxRunning, " tasks are running already"))
@@ -129,23 +149,25 @@ void Tasks::Begin(const access::Caller& caller, absl::string_view operation,
   const int64_t sequence = next_sequence_++;
   store::Transaction transaction;
   transaction.Compare(StoreKey(sequence, task.id()), 0);
-  store::PutProto(&transaction, StoreKey(sequence, task.id()), task);
+  TaskRecord record = RecordOf(task, note);
+  store::PutProto(&transaction, StoreKey(sequence, task.id()), record);
   ++beginning_;
   const auto committed = [this, sequence, alive = std::weak_ptr<bool>(alive_)](
-                             const v1::Task& task, status::Callback<v1::Task> done,
+                             TaskRecord record, status::Callback<v1::Task> done,
                              const absl::Status& status) {
     if (alive.expired()) return;
     --beginning_;
     if (!status.ok()) return done(status);
-    Insert(sequence, task);
-    done(task);
+    v1::Task task = record.task();
+    Insert(sequence, std::move(record));
+    done(std::move(task));
   };
   store_->Commit(std::move(transaction),
-                 [strand = strand_, committed, task = std::move(task),
+                 [strand = strand_, committed, record,
                   done = std::move(done)](absl::StatusOr<store::Revision> result) mutable {
-                   strand->Post([committed, task = std::move(task), done = std::move(done),
+                   strand->Post([committed, record = std::move(record), done = std::move(done),
                                  status = result.status()]() mutable {
-                     committed(task, std::move(done), status);
+                     committed(std::move(record), std::move(done), status);
                    });
                  });
 }
@@ -159,22 +181,61 @@ void Tasks::Progress(absl::string_view id, int percent) {
   Tell(entry, false);
 }
 
+void Tasks::SetNote(absl::string_view id, std::string note) {
+  const std::shared_ptr<Entry> entry = Find(id);
+  if (entry == nullptr || entry->ending || entry->task.state() != v1::Task::STATE_RUNNING) return;
+  entry->note = std::move(note);
+  Save(entry->sequence, entry->task, entry->note);
+}
+
+std::vector<v1::Task> Tasks::Unknown() const {
+  std::vector<v1::Task> unknown;
+  for (const auto& [sequence, id] : by_start_) {
+    const Entry& entry = *tasks_.at(id);
+    if (entry.task.state() != v1::Task::STATE_RUNNING && !entry.note.empty()) {
+      unknown.push_back(entry.task);
+    }
+  }
+  return unknown;
+}
+
+std::string Tasks::NoteOf(absl::string_view id) const {
+  const std::shared_ptr<Entry> entry = Find(id);
+  return entry == nullptr ? "" : entry->note;
+}
+
+void Tasks::DropNote(absl::string_view id) {
+  const std::shared_ptr<Entry> entry = Find(id);
+  if (entry == nullptr || entry->note.empty()) return;
+  entry->note.clear();
+  // One that is ending is saved as what it ends as.
+  Save(entry->sequence, entry->ending ? entry->end : entry->task, "");
+}
+
 void Tasks::End(absl::string_view id, const absl::Status& status) {
+  EndWith(id, status, /*keep_note=*/false);
+}
+
+void Tasks::EndUnknown(absl::string_view id, const absl::Status& status) {
+  EndWith(id, status, /*keep_note=*/true);
+}
+
+void Tasks::EndWith(absl::string_view id, const absl::Status& status, bool keep_note) {
   const std::shared_ptr<Entry> entry = Find(id);
   if (entry == nullptr || entry->ending || entry->task.state() != v1::Task::STATE_RUNNING) return;
   entry->ending = true;
-  v1::Task task = entry->task;
-  SetEnd(&task, status, clock_->Now());
-  Save(entry->sequence, task);
-  writes_.WhenDurable([this, id = std::string(id), task = std::move(task)]() mutable {
-    Ended(id, std::move(task));
-  });
+  entry->end = entry->task;
+  SetEnd(&entry->end, status, clock_->Now());
+  if (!keep_note) entry->note.clear();
+  Save(entry->sequence, entry->end, entry->note);
+  writes_.WhenDurable([this, id = std::string(id)]() { Ended(id); });
 }
 
-void Tasks::Ended(const std::string& id, v1::Task task) {
+void Tasks::Ended(const std::string& id) {
   const std::shared_ptr<Entry> entry = Find(id);
   if (entry == nullptr) return;
-  entry->task = std::move(task);
+  entry->task = std::move(entry->end);
+  entry->ending = false;
   ended_.emplace(timestamps::FromProto(entry->task.end_time()), id);
   for (const auto& [watch, sink] : entry->watchers) watched_.erase(watch);
   Tell(entry, true);

@@ -6,6 +6,7 @@
 
 #include "common/status/matchers.h"
 #include "common/status/status.h"
+#include "common/store/proto_store.h"
 #include "controller/testing/domain.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -28,9 +29,9 @@ class TasksTest : public ::testing::Test {
     tasks_ = Tasks::Load(&domain_.store, &domain_.strand, &domain_.sim, &domain_.random).value();
     domain_.sim.RunUntilIdle();
   }
-  absl::StatusOr<v1::Task> Begin(const char* object = "vm/a") {
+  absl::StatusOr<v1::Task> Begin(const char* object = "vm/a", const std::string& note = "") {
     absl::StatusOr<v1::Task> begun = absl::UnknownError("not answered");
-    tasks_->Begin(User("olga"), "VirtualMachines.EncryptVm", object,
+    tasks_->Begin(User("olga"), "VirtualMachines.EncryptVm", object, note,
                   [&](absl::StatusOr<v1::Task> task) { begun = std::move(task); });
     EXPECT_FALSE(begun.ok());  // only when durable
     domain_.sim.RunUntilIdle();
@@ -95,6 +96,50 @@ TEST_F(TasksTest, S148_WhatRanWhenTheControllerEndedHasFailed) {
   EXPECT_EQ(Get(running)->error().reason(), v1::REASON_CONTROLLER_UNAVAILABLE);
   Load();
   EXPECT_EQ(Get(running)->state(), v1::Task::STATE_FAILED);
+}
+
+TEST_F(TasksTest, ANoteOutlivesWhatHasNoKnownOutcome) {
+  const auto unknown = [this] {
+    std::set<std::string> ids;
+    for (const v1::Task& task : tasks_->Unknown()) ids.insert(task.id());
+    return ids;
+  };
+  const std::string known = Begin("vm/a", "a")->id();
+  const std::string lost = Begin("vm/b", "b")->id();
+  const std::string running = Begin("vm/c", "c")->id();
+  tasks_->SetNote(running, "c, as it is now");
+  End(known, status::Error(v1::REASON_VM_LOCKED, "locked"));
+  tasks_->EndUnknown(lost, status::Error(v1::REASON_HOST_NOT_RESPONDING, "silent"));
+  domain_.sim.RunUntilIdle();
+  EXPECT_EQ(unknown(), std::set<std::string>{lost});
+  EXPECT_EQ(tasks_->NoteOf(known), "");
+  EXPECT_EQ(tasks_->NoteOf(lost), "b");
+
+  Load();
+  EXPECT_EQ(unknown(), (std::set<std::string>{lost, running}));
+  EXPECT_EQ(tasks_->NoteOf(lost), "b");
+  EXPECT_EQ(tasks_->NoteOf(running), "c, as it is now");
+  tasks_->DropNote(lost);
+  EXPECT_EQ(unknown(), std::set<std::string>{running});
+  Load();
+  EXPECT_EQ(unknown(), std::set<std::string>{running});
+  EXPECT_EQ(Get(lost)->error().reason(), v1::REASON_HOST_NOT_RESPONDING);
+  domain_.sim.AdvanceBy(absl::Hours(24));
+  EXPECT_THAT(unknown(), ::testing::IsEmpty());
+}
+
+TEST_F(TasksTest, ATaskThatWasKeptBareIsRead) {
+  v1::Task bare;
+  bare.set_id("old");
+  bare.set_operation("VirtualMachines.EncryptVm");
+  bare.set_state(v1::Task::STATE_SUCCEEDED);
+  bare.mutable_end_time()->set_seconds(absl::ToUnixSeconds(domain_.sim.Now()));
+  store::Transaction transaction;
+  store::PutProto(&transaction, "task/0000000000000000007/old", bare);
+  domain_.store.Commit(std::move(transaction), [](const absl::StatusOr<store::Revision>&) {});
+  Load();
+  EXPECT_EQ(Get("old")->operation(), "VirtualMachines.EncryptVm");
+  EXPECT_EQ(tasks_->NoteOf("old"), "");
 }
 
 TEST_F(TasksTest, AnEndIsToldWhenItIsDurable) {

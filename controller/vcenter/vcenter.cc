@@ -108,6 +108,13 @@ absl::StatusOr<std::unique_ptr<VCenter>> VCenter::Create(Options options, Deps d
   vm_deps.needs = v.needs_.get();
   vm_deps.events = v.events_.get();
   vm_deps.tasks = v.tasks_.get();
+  v.lost_answers_ =
+      std::make_unique<encryption::LostAnswers>(v.events_.get(), v.tasks_.get(), v.hosts_.get());
+  v.host_watcher_->OnVmTold(
+      [lost = v.lost_answers_.get()](const std::string& host, const v1::Vm& vm) {
+        lost->OnVm(host, vm);
+      });
+  vm_deps.lost_answers = v.lost_answers_.get();
   vm_deps.edition = options.edition;
   v.vm_encryption_ = std::make_unique<encryption::VmEncryption>(vm_deps);
   v.vms_ = std::make_unique<vms::Vms>(v.access_.get(), v.hosts_.get(), v.providers_.get(),

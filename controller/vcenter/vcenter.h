@@ -20,6 +20,7 @@
 #include "controller/encryption/host_encryption.h"
 #include "controller/encryption/host_readiness.h"
 #include "controller/encryption/key_maker.h"
+#include "controller/encryption/lost_answers.h"
 #include "controller/encryption/vm_encryption.h"
 #include "controller/events/event_log.h"
 #include "controller/hosts/host_link.h"
@@ -124,6 +125,7 @@ class VCenter {
   std::unique_ptr<encryption::KeyMaker> keys_;
   std::unique_ptr<encryption::HostReadiness> readiness_;
   std::unique_ptr<encryption::HostEncryption> host_encryption_;
+  std::unique_ptr<encryption::LostAnswers> lost_answers_;
   std::unique_ptr<encryption::VmEncryption> vm_encryption_;
   std::unique_ptr<vms::Vms> vms_;
   std::unique_ptr<AboutVCenter> about_;

@@ -15,6 +15,7 @@ using controller::alarms::kHostRequiresEncryption;
 using controller::alarms::kNotBackedUp;
 using controller::alarms::kVmFilesUnusable;
 using controller::alarms::kVmLocked;
+using controller::encryption::VmEncryption;
 namespace events = controller::events;
 
 class ObservabilityTest : public Stage {};
@@ -45,6 +46,162 @@ TEST_F(ObservabilityTest, S87_ACryptoOperationLeavesAnAuditEvent) {
   const size_t before = audit("").size();
   EXPECT_FALSE(a.DecryptVm("web").ok());
   EXPECT_THAT(audit(""), SizeIs(before));
+}
+
+// An operation whose answer the vCenter never hears, though the host has done it.
+class LostAnswerTest : public Stage {
+ protected:
+  LostAnswerTest() { UseNkp(); }
+
+  // Asks for it, and goes on to the instant at which the VM's files are as it leaves them.
+  template <typename Request>
+  void AskUntilWritten(void (VmEncryption::*method)(const VCenterNode::Caller&, const Request&,
+                                                    status::Callback<v1::Task>),
+                       const Request& request, bool encrypted) {
+    a.vcenter().strand()->Post([this, method, request] {
+      (a.vcenter().vm_encryption().*method)(a.caller, request,
+                                            [this](absl::StatusOr<v1::Task> task) {
+                                              ASSERT_THAT(task, IsOk());
+                                              task_ = task->id();
+                                            });
+    });
+    const auto written = [this, encrypted] {
+      const std::string vmx = esx1.Vmx("web");
+      return !vmx.empty() && absl::StrContains(vmx, "encryption.keySafe") == encrypted;
+    };
+    cluster.executor().RunUntil(written, absl::Minutes(1));
+    ASSERT_TRUE(written());
+  }
+  void Encrypt() {
+    v1::EncryptVmRequest request;
+    request.set_vm("web");
+    AskUntilWritten(&VmEncryption::EncryptVm, request, /*encrypted=*/true);
+  }
+  void Decrypt() {
+    v1::DecryptVmRequest request;
+    request.set_vm("web");
+    AskUntilWritten(&VmEncryption::DecryptVm, request, /*encrypted=*/false);
+  }
+  void Create() {
+    v1::CreateVmRequest request;
+    request.set_host("esx-1");
+    request.set_name("web");
+    request.mutable_crypto();
+    AskUntilWritten(&VmEncryption::CreateVm, request, /*encrypted=*/true);
+  }
+  // Answers and what the host tells are lost, for longer than a call may take.
+  void LoseTheHost() {
+    esx1.wire().SetCut(true);
+    cluster.Advance(absl::Hours(1) + absl::Minutes(1));
+    EXPECT_EQ(Task().error().reason(), v1::REASON_HOST_NOT_RESPONDING);
+    EXPECT_THAT(audit(), SizeIs(audited_));
+    esx1.wire().SetCut(false);
+    cluster.Advance(absl::Minutes(2));
+  }
+  void LoseTheVCenter() {
+    a.Crash();
+    ASSERT_THAT(a.Start(), IsOk());
+    cluster.Advance(absl::Minutes(2));
+    EXPECT_EQ(Task().error().reason(), v1::REASON_CONTROLLER_UNAVAILABLE);
+  }
+  v1::Task Task() {
+    v1::GetTaskRequest request;
+    request.set_id(task_);
+    return a.Call(&VCenter::tasks, &controller::tasks::Tasks::GetTask, request).value();
+  }
+  std::vector<v1::Event> audit() { return a.Events(events::kCryptoOperation, "vm/web"); }
+  // One event more, and it tells this.
+  void ExpectAudited(const std::string& operation) {
+    ASSERT_THAT(audit(), SizeIs(audited_ + 1));
+    const v1::Event event = audit().back();
+    EXPECT_EQ(event.user(), "administrator");
+    EXPECT_EQ(event.arguments().at("operation"), operation);
+    EXPECT_EQ(event.arguments().at("host"), "esx-1");
+    EXPECT_EQ(event.arguments().at("task"), task_);
+    EXPECT_EQ(event.arguments().at("answer"), "lost");
+    EXPECT_THAT(event.message(), HasSubstr("lost"));
+    if (operation != "DecryptVm") {
+      EXPECT_EQ(event.arguments().at("key_id"), a.Vm("web").key_id().key_id());
+      EXPECT_EQ(event.arguments().at("provider"), "nkp");
+    }
+    // Once.
+    a.Crash();
+    ASSERT_THAT(a.Start(), IsOk());
+    cluster.Advance(absl::Minutes(1));
+    ASSERT_THAT(esx1.Reboot(), IsOk());
+    cluster.Advance(absl::Minutes(1));
+    EXPECT_THAT(audit(), SizeIs(audited_ + 1));
+  }
+
+  std::string task_;
+  size_t audited_ = 0;  // before
+};
+
+TEST_F(LostAnswerTest, S87_AnEncryptionIsAuditedWhenTheHostIsBack) {
+  ASSERT_THAT(a.CreateVm("esx-1", "web"), IsOk());
+  Encrypt();
+  LoseTheHost();
+  ExpectAudited("EncryptVm");
+}
+
+TEST_F(LostAnswerTest, S87_AnEncryptionIsAuditedWhenTheVCenterIsBack) {
+  ASSERT_THAT(a.CreateVm("esx-1", "web"), IsOk());
+  Encrypt();
+  LoseTheVCenter();
+  ExpectAudited("EncryptVm");
+}
+
+TEST_F(LostAnswerTest, S87_ADecryptionIsAuditedWhenTheHostIsBack) {
+  ASSERT_THAT(a.CreateEncryptedVm("esx-1", "web"), IsOk());
+  audited_ = 1;
+  const std::string key = a.Vm("web").key_id().key_id();
+  Decrypt();
+  LoseTheHost();
+  ExpectAudited("DecryptVm");
+  EXPECT_EQ(audit().back().arguments().at("old_key_id"), key);
+}
+
+TEST_F(LostAnswerTest, S87_ADecryptionIsAuditedWhenTheVCenterIsBack) {
+  ASSERT_THAT(a.CreateEncryptedVm("esx-1", "web"), IsOk());
+  audited_ = 1;
+  Decrypt();
+  LoseTheVCenter();
+  ExpectAudited("DecryptVm");
+}
+
+TEST_F(LostAnswerTest, S87_AnEncryptedCreateIsAuditedWhenTheVCenterIsBack) {
+  ASSERT_THAT(a.ConfigureCryptoKey("esx-1"), IsOk());
+  Create();
+  LoseTheVCenter();
+  ExpectAudited("CreateVm");
+}
+
+TEST_F(LostAnswerTest, S87_WhatTheHostNeverDidIsNotAuditedAndALaterOneIsAuditedOnce) {
+  ASSERT_THAT(a.CreateEncryptedVm("esx-1", "web"), IsOk());
+  // The host goes before the call reaches it.
+  v1::DecryptVmRequest request;
+  request.set_vm("web");
+  a.vcenter().strand()->Post([this, request] {
+    a.vcenter().vm_encryption().DecryptVm(
+        a.caller, request, [this](absl::StatusOr<v1::Task> task) { task_ = task.value().id(); });
+  });
+  cluster.executor().RunUntil([this] { return esx1.wire().calls("DecryptHostVm") == 1; },
+                              absl::Minutes(1));
+  esx1.wire().SetCut(true);
+  cluster.Advance(absl::Hours(1) + absl::Minutes(1));
+  EXPECT_EQ(Task().error().reason(), v1::REASON_HOST_NOT_RESPONDING);
+  esx1.wire().SetCut(false);
+  cluster.Advance(absl::Minutes(2));
+  EXPECT_FALSE(a.Vm("web").key_id().key_id().empty());
+  EXPECT_THAT(audit(), SizeIs(1));  // its creation
+
+  ASSERT_THAT(a.DecryptVm("web"), IsOk());
+  ASSERT_THAT(audit(), SizeIs(2));
+  EXPECT_EQ(audit().back().arguments().count("answer"), 0u);
+  a.Crash();
+  ASSERT_THAT(a.Start(), IsOk());
+  cluster.Advance(absl::Minutes(1));
+  EXPECT_THAT(audit(), SizeIs(2));
 }
 
 TEST_F(ObservabilityTest, S88_AMissingBackupIsToldAgainEveryDay) {
