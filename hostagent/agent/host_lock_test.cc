@@ -1,4 +1,5 @@
 // Keys that come and go, and the VMs that lock and unlock for it.
+#include "absl/strings/str_cat.h"
 #include "common/crypto/kdf.h"
 #include "gmock/gmock.h"
 #include "hostagent/agent/host_fixture.h"
