@@ -70,15 +70,41 @@ absl::Status VmEncryption::Refusal(const access::Caller& caller, const HostSessi
   return status::First(refusals);
 }
 
+bool VmEncryption::Doubts(const v1::Vm& vm, const v1::EncryptVmRequest&) {
+  return !vm.key_id().key_id().empty();
+}
+
+bool VmEncryption::Doubts(const v1::Vm& vm, const v1::DecryptVmRequest&) {
+  return vm.key_id().key_id().empty();
+}
+
+bool VmEncryption::Doubts(const v1::Vm& vm, const v1::AddVtpmRequest& request) {
+  return vm.key_id().key_id().empty() && !request.has_crypto();
+}
+
+bool VmEncryption::Doubts(const v1::Vm& vm, const v1::RekeyVmRequest&) {
+  return vm.key_id().key_id().empty();
+}
+
 template <typename Request>
 void VmEncryption::Start(const access::Caller& caller, const Request& request,
                          status::Callback<v1::Task> done, Begin<Request> begin) {
   const auto found = FindUsable(request.vm(), request.host());
   if (!found.ok()) return done(found.status());
-  if (found->vm.power_state() != v1::POWER_STATE_ON) {
-    return (this->*begin)(caller, request, *found, std::move(done));
-  }
   const Session host = found->host;
+  if (found->vm.power_state() != v1::POWER_STATE_ON) {
+    // A locked one, or one that waits for its key after a boot, is judged by nobody here.
+    const bool rereads = found->vm.lock_state() == v1::LOCK_STATE_UNLOCKED;
+    if (!rereads || !Doubts(found->vm, request)) {
+      return (this->*begin)(caller, request, *found, std::move(done));
+    }
+    return Reread(host, request.vm(),
+                  [this, caller, request, begin, done = std::move(done)]() mutable {
+                    const auto again = FindUsable(request.vm(), request.host());
+                    if (!again.ok()) return done(again.status());
+                    (this->*begin)(caller, request, *again, std::move(done));
+                  });
+  }
   host::v1::GetHostVmRequest wanted;
   wanted.set_epoch(host->epoch());
   wanted.set_vm(request.vm());

@@ -75,10 +75,20 @@ class VmEncryption {
                                        const hosts::Hosts::FoundVm& found,
                                        status::Callback<v1::Task> done);
   // Finds the VM. One that ran when last told may have been powered off at its host, which answers
-  // its user before the watch has told: the host is asked before the VM is said to run.
+  // its user before the watch has told: the host is asked before the VM is said to run. What is off
+  // and would be refused for being encrypted, or for not being so, may have been changed by another
+  // host that has it too: the host reads its files anew before that is said.
   template <typename Request>
   void Start(const access::Caller& caller, const Request& request, status::Callback<v1::Task> done,
              Begin<Request> begin);
+  // Whether it would be refused for that.
+  static bool Doubts(const v1::Vm& vm, const v1::EncryptVmRequest& request);
+  static bool Doubts(const v1::Vm& vm, const v1::DecryptVmRequest& request);
+  static bool Doubts(const v1::Vm& vm, const v1::AddVtpmRequest& request);
+  static bool Doubts(const v1::Vm& vm, const v1::RekeyVmRequest& request);
+  // The host reads the VM's files anew, and is brought the keys that they name.
+  void Reread(Session host, const std::string& vm, absl::AnyInvocable<void()> then);
+  void Reload(Session host, const std::string& vm, absl::AnyInvocable<void()> then);
   void BeginEncryptVm(const access::Caller& caller, const v1::EncryptVmRequest& request,
                       const hosts::Hosts::FoundVm& found, status::Callback<v1::Task> done);
   void BeginDecryptVm(const access::Caller& caller, const v1::DecryptVmRequest& request,

@@ -113,11 +113,48 @@ void VmEncryption::CallHost(std::shared_ptr<Work> work) {
 void VmEncryption::Failed(const Work& work, const absl::Status& why) {
   work.host->NoteAnswer(why);
   const CryptoWork record = RecordOf(work);
+  if (status::ReasonOf(why) == v1::REASON_INVALID_STATE && work.host->connected() &&
+      !work.vm_uuid.empty()) {
+    // Its files are not as the host told it: another host that has the VM has changed them.
+    Reread(work.host, work.vm, [] {});
+  }
   if (!LostAnswers::MayBeDone(why) || record.operation().empty()) {
     return deps_.tasks->End(work.task, why);
   }
   deps_.tasks->EndUnknown(work.task, why);
   deps_.lost_answers->Lost(work.task, record);
+}
+
+void VmEncryption::Reload(Session host, const std::string& vm, absl::AnyInvocable<void()> then) {
+  host::v1::ReloadHostVmRequest wanted;
+  wanted.set_epoch(host->epoch());
+  wanted.set_vm(vm);
+  host->link()->ReloadHostVm(
+      std::move(wanted),
+      host->OnStrand<host::v1::HostVm>(
+          [host, then = std::move(then)](absl::StatusOr<host::v1::HostVm> now) mutable {
+            if (now.ok()) {
+              host->TakeVm(*now);
+            } else {
+              host->NoteAnswer(now.status());
+            }
+            then();
+          }));
+}
+
+void VmEncryption::Reread(Session host, const std::string& vm, absl::AnyInvocable<void()> then) {
+  Reload(host, vm, [this, host, vm, then = std::move(then)]() mutable {
+    const auto it = host->vms().find(vm);
+    const bool locked =
+        it != host->vms().end() && it->second.vm().lock_state() == v1::LOCK_STATE_LOCKED;
+    if (!locked || !host->connected()) return then();
+    // The files name another key than before, which the host may lack: with it they are judged
+    // once more.
+    BringKeys(host, it->second.vm(), [this, host, vm, then = std::move(then)]() mutable {
+      if (!host->connected()) return then();
+      Reload(host, vm, std::move(then));
+    });
+  });
 }
 
 void VmEncryption::BringKeys(Session host, const v1::Vm& vm, absl::AnyInvocable<void()> then) {

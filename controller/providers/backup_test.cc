@@ -1,4 +1,6 @@
+#include <map>
 #include <string>
+#include <vector>
 
 #include "common/crypto/bundle.h"
 #include "controller/providers/providers_fixture.h"
@@ -199,17 +201,34 @@ TEST(BackupTest, S117_ATokenIsThatOfAProviderAndAUserAndGoodOnce) {
   EXPECT_THAT(vcenter.Finish("p", true), Not(IsOk()));
 }
 
-TEST(BackupTest, S117_ANewExportVoidsTheFormerToken) {
+TEST(BackupTest, S117_TwoAdministratorsExportsStandSideBySide) {
   Vcenter vcenter;
   ASSERT_THAT(vcenter.Create("p"), IsOk());
-  const std::string former = vcenter.Export("p", "old")->token();
-  const std::string token = vcenter.Export("p", "new")->token();
-  EXPECT_NE(former, token);
-  EXPECT_THAT(vcenter.Download("p", former), HasReason(v1::REASON_TOKEN_INVALID));
-  const auto bundle = vcenter.Download("p", token);
-  ASSERT_THAT(bundle, IsOk());
-  Vcenter other;
-  EXPECT_THAT(other.Import(*bundle, "new"), IsOk());
+  const std::string first = vcenter.Export("p", "old")->token();
+  const std::string second = vcenter.Export("p", "new")->token();
+  EXPECT_NE(first, second);
+  // Each with its password, once.
+  for (const auto& [token, password] :
+       std::map<std::string, std::string>{{first, "old"}, {second, "new"}}) {
+    const auto bundle = vcenter.Download("p", token);
+    ASSERT_THAT(bundle, IsOk());
+    EXPECT_THAT(vcenter.Finish("p", true), IsOk());
+    EXPECT_THAT(vcenter.Download("p", token), HasReason(v1::REASON_TOKEN_INVALID));
+    Vcenter other;
+    EXPECT_THAT(other.Import(*bundle, password), IsOk());
+  }
+}
+
+TEST(BackupTest, S117_OfTooManyExportsTheOldestTokenGoes) {
+  Vcenter vcenter;
+  ASSERT_THAT(vcenter.Create("p"), IsOk());
+  std::vector<std::string> tokens;
+  for (int i = 0; i < 17; ++i) tokens.push_back(vcenter.Export("p")->token());
+  EXPECT_THAT(vcenter.Download("p", tokens[0]), HasReason(v1::REASON_TOKEN_INVALID));
+  for (size_t i = 1; i < tokens.size(); ++i) {
+    EXPECT_THAT(vcenter.Download("p", tokens[i]), IsOk()) << i;
+    EXPECT_THAT(vcenter.Finish("p", true), IsOk());
+  }
 }
 
 TEST(BackupTest, S117_ADeletedProviderTakesItsTokensWithIt) {

@@ -25,7 +25,9 @@ absl::Status InvalidToken(absl::string_view provider) {
 }  // namespace
 
 ExportTickets::~ExportTickets() {
-  for (const auto& [provider, ticket] : tickets_) clock_->Cancel(ticket.timer);
+  for (const auto& [provider, tickets] : tickets_) {
+    for (const auto& [serial, ticket] : tickets) clock_->Cancel(ticket.timer);
+  }
 }
 
 absl::StatusOr<std::string> ExportTickets::Issue(absl::string_view provider, absl::string_view user,
@@ -35,17 +37,16 @@ absl::StatusOr<std::string> ExportTickets::Issue(absl::string_view provider, abs
   const absl::Span<const uint8_t> bytes = random.bytes(crypto::SecretKeyAccess::Token());
   std::string token = absl::WebSafeBase64Escape(
       absl::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()));
-  Void(provider);
+  const std::string name(provider);
+  while (tickets_[name].size() >= kMaxPerProvider) Drop(name, tickets_[name].begin()->first);
   const uint64_t serial = ++last_serial_;
-  Ticket& ticket = tickets_[std::string(provider)];
+  Ticket& ticket = tickets_[name][serial];
   ticket.token_sha256 = crypto::Sha256(token);
   ticket.user = std::string(user);
   ticket.password = std::move(password);
   ticket.expire_time = expire_time;
-  ticket.serial = serial;
-  ticket.timer =
-      clock_->RunAt(expire_time, [this, alive = std::weak_ptr<bool>(alive_), strand = strand_,
-                                  name = std::string(provider), serial]() {
+  ticket.timer = clock_->RunAt(
+      expire_time, [this, alive = std::weak_ptr<bool>(alive_), strand = strand_, name, serial]() {
         strand->Post([this, alive, name, serial]() {
           if (!alive.expired()) Expire(name, serial);
         });
@@ -53,41 +54,67 @@ absl::StatusOr<std::string> ExportTickets::Issue(absl::string_view provider, abs
   return token;
 }
 
+ExportTickets::Ticket* ExportTickets::Find(absl::string_view provider, absl::string_view token,
+                                           uint64_t* serial) {
+  const std::string sha256 = crypto::Sha256(token);
+  const auto it = tickets_.find(provider);
+  if (it == tickets_.end()) return nullptr;
+  for (auto& [number, ticket] : it->second) {
+    if (sha256.size() != ticket.token_sha256.size() ||
+        CRYPTO_memcmp(sha256.data(), ticket.token_sha256.data(), sha256.size()) != 0) {
+      continue;
+    }
+    *serial = number;
+    return &ticket;
+  }
+  return nullptr;
+}
+
 absl::StatusOr<const ExportTickets::Ticket*> ExportTickets::Take(absl::string_view provider,
                                                                  absl::string_view user,
                                                                  absl::string_view token) {
-  const std::string sha256 = crypto::Sha256(token);
-  const auto it = tickets_.find(provider);
-  if (it == tickets_.end()) return InvalidToken(provider);
-  Ticket& ticket = it->second;
-  const bool same = sha256.size() == ticket.token_sha256.size() &&
-                    CRYPTO_memcmp(sha256.data(), ticket.token_sha256.data(), sha256.size()) == 0;
-  if (!same || ticket.user != user || ticket.downloading || ticket.expire_time <= clock_->Now()) {
+  uint64_t serial = 0;
+  Ticket* const ticket = Find(provider, token, &serial);
+  if (ticket == nullptr || ticket->user != user || ticket->downloading ||
+      ticket->expire_time <= clock_->Now()) {
     return InvalidToken(provider);
   }
-  ticket.downloading = true;
-  return &ticket;
+  ticket->downloading = true;
+  return ticket;
 }
 
 void ExportTickets::Finished(absl::string_view provider, absl::string_view token, bool complete) {
-  const auto it = tickets_.find(provider);
-  if (it == tickets_.end() || it->second.token_sha256 != crypto::Sha256(token)) return;
-  it->second.downloading = false;
-  if (complete || it->second.expire_time <= clock_->Now()) Void(provider);
+  uint64_t serial = 0;
+  Ticket* const ticket = Find(provider, token, &serial);
+  if (ticket == nullptr) return;
+  ticket->downloading = false;
+  if (complete || ticket->expire_time <= clock_->Now()) Drop(std::string(provider), serial);
 }
 
 void ExportTickets::Void(absl::string_view provider) {
   const auto it = tickets_.find(provider);
   if (it == tickets_.end()) return;
-  clock_->Cancel(it->second.timer);
+  for (const auto& [serial, ticket] : it->second) clock_->Cancel(ticket.timer);
   tickets_.erase(it);
+}
+
+void ExportTickets::Drop(const std::string& provider, uint64_t serial) {
+  const auto it = tickets_.find(provider);
+  if (it == tickets_.end()) return;
+  const auto ticket = it->second.find(serial);
+  if (ticket == it->second.end()) return;
+  clock_->Cancel(ticket->second.timer);
+  it->second.erase(ticket);
+  if (it->second.empty()) tickets_.erase(it);
 }
 
 void ExportTickets::Expire(const std::string& provider, uint64_t serial) {
   const auto it = tickets_.find(provider);
-  if (it == tickets_.end() || it->second.serial != serial) return;
+  if (it == tickets_.end()) return;
+  const auto ticket = it->second.find(serial);
   // A download that goes on ends as it may: Finished voids the ticket then.
-  if (!it->second.downloading) tickets_.erase(it);
+  if (ticket == it->second.end() || ticket->second.downloading) return;
+  Drop(provider, serial);
 }
 
 }  // namespace keysphere::controller::providers

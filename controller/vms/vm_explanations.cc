@@ -90,12 +90,40 @@ absl::optional<v1::LockExplanation> Vms::ExplainDisks(const HostSession& host,
   return absl::nullopt;
 }
 
+namespace {
+
+// Of a VM whose host obeys nobody here, or does not answer: that comes before what was known of the
+// VM when its host told it last.
+void ExplainAway(const HostSession& host, const v1::Vm& vm, v1::LockExplanation* explanation) {
+  const absl::Status away = host.NotResponding();
+  explanation->set_reason(status::ReasonOf(away));
+  if (!vm.key_id().key_id().empty()) *explanation->mutable_key_id() = vm.key_id();
+  explanation->set_host(host.name());
+  explanation->set_summary(absl::StrCat("VM ", status::Quote(vm.name()),
+                                        " cannot be powered on here: ", std::string(away.message()),
+                                        "."));
+  explanation->set_next_step(status::DetailOf(away).next_step());
+  if (vm.lock_state() != v1::LOCK_STATE_LOCKED) return;
+  explanation->set_cause(vm.lock().cause());
+  explanation->add_others(vm.lock().reason());
+  explanation->mutable_others()->MergeFrom(vm.lock().others());
+  absl::StrAppend(explanation->mutable_summary(),
+                  " When the host told it last, it was locked: ", vm.lock().summary());
+}
+
+}  // namespace
+
 void Vms::ExplainVm(const access::Caller&, const v1::ExplainVmRequest& request,
                     status::Callback<v1::ExplainVmResponse> done) {
   auto found = hosts_->FindVm(request.vm(), request.host());
   if (!found.ok()) return done(found.status());
   v1::ExplainVmResponse response;
   const v1::Vm& vm = found->vm;
+  if (!found->host->connected()) {
+    ExplainAway(*found->host, vm, response.mutable_explanation());
+    *response.mutable_vm() = std::move(found->vm);
+    return done(std::move(response));
+  }
   if (vm.lock_state() == v1::LOCK_STATE_LOCKED) {
     *response.mutable_explanation() = vm.lock();
     // Of damaged or missing files the host has told all: no key and no provider brings those back.

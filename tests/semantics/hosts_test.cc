@@ -417,5 +417,35 @@ TEST_F(HostsTest, S139_TheHostKeyIsDerivedWithALabelOfItsOwn) {
   EXPECT_THAT(esx1.Status().host_key(), status::EqualsProto(id));
 }
 
+// One VM on two hosts: what the one did to its files, the other has not been told.
+TEST_F(HostsTest, S107_WhatAnotherHostDidToAVmsFilesIsSeenBeforeARefusal) {
+  UseNkp();
+  HostNode& esx2 = AddHostToA("esx-2");
+  ASSERT_THAT(a.CreateVm("esx-1", "d1"), IsOk());
+  ASSERT_THAT(a.Register("esx-2", "d1"), IsOk());
+  const auto on = [this](auto method, auto request, const std::string& host) {
+    request.set_vm("d1");
+    request.set_host(host);
+    return a.Await(a.Call(&VCenter::vm_encryption, method, request));
+  };
+  using controller::encryption::VmEncryption;
+  const auto encrypt = [&](const std::string& host) {
+    return on(&VmEncryption::EncryptVm, v1::EncryptVmRequest(), host);
+  };
+  const auto decrypt = [&](const std::string& host) {
+    return on(&VmEncryption::DecryptVm, v1::DecryptVmRequest(), host);
+  };
+  ASSERT_THAT(encrypt("esx-2"), IsOk());
+  // Encrypted, says the one and the other: it can be decrypted there.
+  EXPECT_THAT(encrypt("esx-1"), HasReason(v1::REASON_INVALID_STATE));
+  EXPECT_THAT(decrypt("esx-1"), IsOk());
+  // And so on, without any operation between that would tell.
+  EXPECT_THAT(encrypt("esx-2"), IsOk());
+  EXPECT_THAT(decrypt("esx-1"), IsOk());
+  EXPECT_THAT(decrypt("esx-2"), HasReason(v1::REASON_INVALID_STATE));
+  EXPECT_FALSE(esx1.Vm("d1").has_key_id());
+  EXPECT_FALSE(esx2.Vm("d1").has_key_id());
+}
+
 }  // namespace
 }  // namespace keysphere::tests

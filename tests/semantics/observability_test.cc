@@ -48,6 +48,35 @@ TEST_F(ObservabilityTest, S87_ACryptoOperationLeavesAnAuditEvent) {
   EXPECT_THAT(audit(""), SizeIs(before));
 }
 
+TEST_F(ObservabilityTest, S154_AVmOfAHostThatIsAwayExplainsWhyItDoesNotPowerOn) {
+  UseNkp();
+  MakeVm("web", /*running=*/false);
+  MakeVm("dark", /*running=*/false);
+  EXPECT_EQ(a.Explain("web").reason(), v1::REASON_UNSPECIFIED);
+  const auto expect_away = [this](const std::string& vm, const std::string& step) {
+    EXPECT_THAT(a.PowerOn(vm), HasReason(v1::REASON_HOST_NOT_RESPONDING));
+    const v1::LockExplanation told = a.Explain(vm);
+    EXPECT_EQ(told.reason(), v1::REASON_HOST_NOT_RESPONDING);
+    EXPECT_EQ(told.host(), "esx-1");
+    EXPECT_THAT(told.summary(), HasSubstr("esx-1"));
+    EXPECT_THAT(told.next_step(), HasSubstr(step));
+  };
+  esx1.Kill();
+  cluster.Settle();
+  expect_away("web", "Start the host");
+  ASSERT_THAT(esx1.Boot(), IsOk());
+  cluster.Advance(absl::Minutes(2));
+  EXPECT_EQ(a.Explain("web").reason(), v1::REASON_UNSPECIFIED);
+
+  // Locked when it was told last: that is told too.
+  ASSERT_THAT(a.DeleteProvider("nkp"), IsOk());
+  Tick();
+  ASSERT_TRUE(a.Locked("dark"));
+  MoveToB();
+  expect_away("dark", "Add it again with force");
+  EXPECT_THAT(a.Explain("dark").others(), Contains(v1::REASON_KEY_MISSING_ON_HOST));
+}
+
 // An operation whose answer the vCenter never hears, though the host has done it.
 class LostAnswerTest : public Stage {
  protected:
