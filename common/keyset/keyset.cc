@@ -59,6 +59,10 @@ bool SameKey(const host::v1::KeyEntry& a, const host::v1::KeyEntry& b) {
   return a.provider() == b.provider() && a.key_check_value() == b.key_check_value();
 }
 
+bool SameKey(const v1::CryptoKeyId& a, const v1::CryptoKeyId& b) {
+  return a.provider_id() == b.provider_id() && a.key_id() == b.key_id();
+}
+
 v1::LockCause LockCauseOf(v1::Reason why_missing) {
   switch (why_missing) {
     case v1::REASON_KMS_UNREACHABLE:

@@ -42,6 +42,8 @@ std::string SealInfo(absl::string_view host, absl::string_view boot_id, int64_t 
 // Whether both are the same instance of a provider: its name and its key, told by the check value
 // (S141). The key id does not count: an update of it changes no key (S122).
 bool SameKey(const host::v1::KeyEntry& a, const host::v1::KeyEntry& b);
+// Whether both name one key: provider and key id.
+bool SameKey(const v1::CryptoKeyId& a, const v1::CryptoKeyId& b);
 
 // The cause of a lock by why the key is not on the host (S89): under a native provider it is
 // missing there, whatever the reason.

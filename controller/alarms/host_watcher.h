@@ -28,6 +28,14 @@ class HostWatcher : public hosts::HostObserver {
   using OfVm = std::function<void(const std::string& host, const v1::Vm& vm)>;
   void OnVmTold(OfVm listener) { vm_told_ = std::move(listener); }
 
+  // Called with how far an operation on a VM is.
+  using OfProgress =
+      std::function<void(const std::string& host, const std::string& vm, int percent)>;
+  void OnVmAdvanced(OfProgress listener) { vm_advanced_ = std::move(listener); }
+  void OnVmProgress(const std::string& host, const std::string& vm, int percent) override {
+    if (vm_advanced_) vm_advanced_(host, vm, percent);
+  }
+
   // Called where a host has lost its host key.
   using Done = absl::AnyInvocable<void()>;
   void OnKeyLost(std::function<void(const std::string&, Done)> listener) {
@@ -70,6 +78,7 @@ class HostWatcher : public hosts::HostObserver {
   inventory::Inventory* const inventory_;
   std::vector<std::function<void()>> listeners_;
   OfVm vm_told_;
+  OfProgress vm_advanced_;
   std::function<void(const std::string&, Done)> key_lost_;
   std::function<bool(const v1::CryptoKeyId&)> restorable_;
 };

@@ -3,16 +3,13 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "common/keyset/keyset.h"
 #include "common/status/status.h"
 #include "controller/encryption/audit.h"
 #include "controller/timestamps/timestamps.h"
 
 namespace keysphere::controller::encryption {
 namespace {
-
-bool SameKey(const v1::CryptoKeyId& a, const v1::CryptoKeyId& b) {
-  return a.provider_id() == b.provider_id() && a.key_id() == b.key_id();
-}
 
 // Its key is of this operation alone, and known: no other operation gives the VM the same.
 bool IsCertain(const CryptoWork& work) { return !work.key().key_id().empty() && !work.keeps_key(); }
@@ -112,7 +109,7 @@ bool LostAnswers::IsShown(const Item& item, const v1::Vm& vm, bool only_certain)
       !work.vm_uuid().empty() && !vm.uuid().empty() && work.vm_uuid() != vm.uuid();
   if (other_vm) return false;
   if (IsCertain(work)) {
-    return SameKey(vm.key_id(), work.key()) && (work.operation() != "AddVtpm" || vm.vtpm());
+    return keyset::SameKey(vm.key_id(), work.key()) && (work.operation() != "AddVtpm" || vm.vtpm());
   }
   const std::shared_ptr<hosts::HostSession> host = hosts_->Find(work.host());
   if (only_certain || host == nullptr || host->epoch() != work.epoch()) return false;
@@ -121,9 +118,9 @@ bool LostAnswers::IsShown(const Item& item, const v1::Vm& vm, bool only_certain)
     return !encrypted && vm.lock_state() == v1::LOCK_STATE_UNLOCKED;
   }
   if (work.operation() == "AddVtpm" && !vm.vtpm()) return false;
-  if (work.keeps_key()) return SameKey(vm.key_id(), work.key());
+  if (work.keeps_key()) return keyset::SameKey(vm.key_id(), work.key());
   return encrypted && vm.key_id().provider_id() == work.key().provider_id() &&
-         !SameKey(vm.key_id(), work.old_key());
+         !keyset::SameKey(vm.key_id(), work.old_key());
 }
 
 void LostAnswers::Tell(const Item& item, const v1::Vm& vm) {

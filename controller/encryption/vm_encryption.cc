@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/files/names.h"
+#include "common/keyset/keyset.h"
 #include "common/status/status.h"
 
 namespace keysphere::controller::encryption {
@@ -28,15 +29,12 @@ absl::Status Locked(const v1::Vm& vm) {
       .NextStep(vm.lock().next_step());
 }
 
-bool SameKey(const v1::CryptoKeyId& a, const v1::CryptoKeyId& b) {
-  return a.provider_id() == b.provider_id() && a.key_id() == b.key_id();
-}
-
 // Its disks may be under others than its home (S153).
 bool UsesKey(const v1::Vm& vm, const v1::CryptoKeyId& key) {
-  return SameKey(vm.key_id(), key) ||
-         std::any_of(vm.disks().begin(), vm.disks().end(),
-                     [&key](const v1::VmDisk& disk) { return SameKey(disk.key_id(), key); });
+  return keyset::SameKey(vm.key_id(), key) ||
+         std::any_of(vm.disks().begin(), vm.disks().end(), [&key](const v1::VmDisk& disk) {
+           return keyset::SameKey(disk.key_id(), key);
+         });
 }
 
 }  // namespace
@@ -393,7 +391,7 @@ void VmEncryption::QueryCryptoKeyStatus(const access::Caller&,
                             : v1::CryptoKeyStatus::REASON_KEY_STATE_CLUSTER_INVALID);
     if (deps_.keys->IsStandard(key.provider_id())) standard.insert(key.provider_id());
     for (const Session& host : deps_.hosts->All()) {
-      if (SameKey(host->LastHostKey(), key)) state->add_hosts(host->name());
+      if (keyset::SameKey(host->LastHostKey(), key)) state->add_hosts(host->name());
       for (const auto& [name, vm] : host->vms()) {
         if (UsesKey(vm.vm(), key)) state->add_vms(name);
       }

@@ -1,6 +1,7 @@
 #ifndef KEYSPHERE_CONTROLLER_ENCRYPTION_VM_ENCRYPTION_H_
 #define KEYSPHERE_CONTROLLER_ENCRYPTION_VM_ENCRYPTION_H_
 
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -42,6 +43,9 @@ class VmEncryption {
     Edition edition = Edition::kEnterprisePlus;
   };
   explicit VmEncryption(Deps deps) : deps_(deps) {}
+
+  // The host has told how far it is, 0 to 100.
+  void NoteProgress(const std::string& host, const std::string& vm, int percent);
 
   void CreateVm(const access::Caller& caller, const v1::CreateVmRequest& request,
                 status::Callback<v1::Task> done);
@@ -136,6 +140,8 @@ class VmEncryption {
                  absl::AnyInvocable<void()> done);
 
   const Deps deps_;
+  // The tasks that hosts are at work for, by host and VM.
+  std::map<std::pair<std::string, std::string>, std::string> at_work_;
 };
 
 }  // namespace keysphere::controller::encryption

@@ -1,8 +1,10 @@
 // The part of VmEncryption that does the work of a task.
+#include <algorithm>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "common/keyset/keyset.h"
 #include "common/status/status.h"
 #include "controller/encryption/audit.h"
 #include "controller/encryption/vm_encryption.h"
@@ -12,11 +14,11 @@ namespace {
 
 using hosts::HostSession;
 
-std::string VmObject(absl::string_view vm) { return absl::StrCat("vm/", vm); }
+// Of a task, in percent: what comes before and after the host's part takes no time to speak of.
+constexpr int kHostBegins = 10;
+constexpr int kHostEnds = 99;
 
-bool SameKey(const v1::CryptoKeyId& a, const v1::CryptoKeyId& b) {
-  return a.provider_id() == b.provider_id() && a.key_id() == b.key_id();
-}
+std::string VmObject(absl::string_view vm) { return absl::StrCat("vm/", vm); }
 
 }  // namespace
 
@@ -24,7 +26,7 @@ CryptoWork VmEncryption::RecordOf(const Work& work) {
   CryptoWork record;
   const bool no_crypto = work.key.provider_id().empty() && work.old_key.key_id().empty();
   // From one key to the same: the VM shows nothing afterwards.
-  const bool shows_nothing = SameKey(work.key, work.old_key);
+  const bool shows_nothing = keyset::SameKey(work.key, work.old_key);
   if (no_crypto || shows_nothing) return record;
   record.set_user(work.caller.user);
   record.set_operation(work.operation);
@@ -67,7 +69,7 @@ void VmEncryption::PrepareKey(std::shared_ptr<Work> work) {
     return deps_.keys->ForVm(work->host, work->key,
                              [this, work](absl::StatusOr<v1::CryptoKeyId> key) {
                                if (!key.ok()) return deps_.tasks->End(work->task, key.status());
-                               if (!SameKey(work->key, *key)) {
+                               if (!keyset::SameKey(work->key, *key)) {
                                  work->key = *std::move(key);
                                  // Written behind: without it the provider alone tells the key.
                                  deps_.tasks->SetNote(work->task, NoteOf(*work));
@@ -92,14 +94,17 @@ void VmEncryption::CallHost(std::shared_ptr<Work> work) {
                             status::Error(v1::REASON_CANCELLED, "cancelled before the host began")
                                 .Object("vm", work->vm));
   }
-  deps_.tasks->Progress(work->task, 10);
+  deps_.tasks->Progress(work->task, kHostBegins);
   const Session& host = work->host;
   if (!host->connected()) return deps_.tasks->End(work->task, host->NotResponding());
   deps_.lost_answers->Asked(host->name(), work->vm);
+  at_work_[{host->name(), work->vm}] = work->task;
   work->call(
       work->key,
       host->OnStrand<host::v1::HostVm>([this, work](absl::StatusOr<host::v1::HostVm> answer) {
         deps_.lost_answers->Answered(work->host->name(), work->vm, answer.ok());
+        const auto at_work = at_work_.find({work->host->name(), work->vm});
+        if (at_work != at_work_.end() && at_work->second == work->task) at_work_.erase(at_work);
         if (!answer.ok()) return Failed(*work, answer.status());
         work->host->TakeVm(*answer);
         if (!work->key.key_id().empty() || !work->old_key.key_id().empty()) {
@@ -108,6 +113,13 @@ void VmEncryption::CallHost(std::shared_ptr<Work> work) {
         }
         deps_.tasks->End(work->task, absl::OkStatus());
       }));
+}
+
+void VmEncryption::NoteProgress(const std::string& host, const std::string& vm, int percent) {
+  const auto it = at_work_.find({host, vm});
+  if (it == at_work_.end()) return;
+  percent = std::min(std::max(percent, 0), 100);
+  deps_.tasks->Progress(it->second, kHostBegins + (kHostEnds - kHostBegins) * percent / 100);
 }
 
 void VmEncryption::Failed(const Work& work, const absl::Status& why) {

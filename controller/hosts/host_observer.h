@@ -29,6 +29,9 @@ class HostObserver {
   virtual void OnVm(const std::string& host, const v1::Vm* before, const v1::Vm& now,
                     const std::string& user) = 0;
   virtual void OnVmGone(const std::string& host, const v1::Vm& before, const std::string& user) = 0;
+  // How far the host is with an operation that copies the VM's disks, 0 to 100.
+  virtual void OnVmProgress(const std::string& /*host*/, const std::string& /*vm*/,
+                            int /*percent*/) {}
   // The host has told all its VMs, by name, each by OnVm already: it has no other.
   virtual void OnVmsTold(const std::string& host,
                          const std::map<std::string, host::v1::HostVm>& vms) = 0;

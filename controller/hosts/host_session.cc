@@ -261,6 +261,9 @@ void HostSession::OnHostEvent(uint64_t watch, host::v1::HostEvent event) {
       return TakeStatus(event.status_changed());
     case host::v1::HostEvent::kKeysChanged:
       return TakeKeys(event.keys_changed());
+    case host::v1::HostEvent::kVmProgress:
+      return deps_.observer->OnVmProgress(name_, event.vm_progress().vm(),
+                                          event.vm_progress().percent());
     case host::v1::HostEvent::EVENT_NOT_SET:
       return;
   }

@@ -117,6 +117,10 @@ absl::StatusOr<std::unique_ptr<VCenter>> VCenter::Create(Options options, Deps d
   vm_deps.lost_answers = v.lost_answers_.get();
   vm_deps.edition = options.edition;
   v.vm_encryption_ = std::make_unique<encryption::VmEncryption>(vm_deps);
+  v.host_watcher_->OnVmAdvanced([encryption = v.vm_encryption_.get()](
+                                    const std::string& host, const std::string& vm, int percent) {
+    encryption->NoteProgress(host, vm, percent);
+  });
   v.vms_ = std::make_unique<vms::Vms>(v.access_.get(), v.hosts_.get(), v.providers_.get(),
                                       v.readiness_.get(), v.keys_.get(), v.needs_.get(),
                                       v.events_.get());

@@ -15,6 +15,8 @@ using host::v1::HostVm;
 
 // Bytes of a disk that one task works on.
 constexpr uint64_t kStepBytes = 1 << 20;
+// Percent between two things that watchers hear of a job's progress.
+constexpr int kProgressStep = 5;
 
 }  // namespace
 
@@ -39,15 +41,36 @@ void VmRegistry::RunJob(const VmPtr& vm, Step then) {
     VmRecord::Files& files = vm->files;
     const absl::StatusOr<bool> done = files.job->Step(kStepBytes);
     if (done.ok() && !*done) {
+      TellProgress(vm);
       RunJob(vm, std::move(then));  // others may have a turn
       return;
     }
-    files.job.reset();
+    EndJob(&files);
     absl::StatusOr<FileView> found =
         done.ok() ? absl::StatusOr<FileView>(Look(&files)) : done.status();
     host_->strand.Post(
         [then = std::move(then), found = std::move(found)]() mutable { then(std::move(found)); });
   });
+}
+
+void VmRegistry::TellProgress(const VmPtr& vm) {
+  const vm::VmJob::Progress progress = vm->files.job->progress();
+  if (progress.total_bytes == 0) return;
+  const int percent = static_cast<int>(progress.done_bytes * 100 / progress.total_bytes);
+  if (percent < vm->files.told_percent + kProgressStep) return;
+  vm->files.told_percent = percent;
+  host_->strand.Post([this, vm, percent] {
+    if (host_->watchers.empty()) return;
+    host::v1::HostEvent event;
+    event.mutable_vm_progress()->set_vm(vm->name());
+    event.mutable_vm_progress()->set_percent(percent);
+    host_->watchers.Publish(std::move(event));
+  });
+}
+
+void VmRegistry::EndJob(VmRecord::Files* files) {
+  files->job.reset();
+  files->told_percent = 0;
 }
 
 void VmRegistry::FinishChange(const VmPtr& vm, absl::StatusOr<FileView> found, Done done) {

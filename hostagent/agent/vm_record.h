@@ -34,6 +34,7 @@ struct VmRecord {
     std::string path;  // of the .vmx, on this machine
     std::unique_ptr<vm::VmFolder> folder;
     std::unique_ptr<vm::VmJob> job;          // goes before its folder
+    int told_percent = 0;                    // of the job
     std::unique_ptr<vm::RunningVm> running;  // so does this
   };
   HostStrand strand;

@@ -303,10 +303,11 @@ void VmRegistry::MakeFiles(const VmPtr& vm, std::shared_ptr<void> making, Step t
     const auto& made = *static_cast<const Making*>(making.get());
     const absl::StatusOr<bool> done = MakeStep(*host_, made, &files);
     if (done.ok() && !*done) {
+      TellProgress(vm);
       MakeFiles(vm, making, std::move(then));
       return;
     }
-    files.job.reset();
+    EndJob(&files);
     if (!done.ok()) files.folder.reset();
     NotesOf(*host_).Remove(made.id);
     absl::StatusOr<FileView> found =

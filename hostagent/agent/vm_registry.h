@@ -194,6 +194,9 @@ class VmRegistry {
   void StartPowerOn(const VmPtr& vm, bool may_enable_host, const std::string& user, Done done);
   void EnableHostThenPowerOn(const VmPtr& vm, const std::string& user, Done done);
   void RunJob(const VmPtr& vm, Step then);
+  // Both on the VM's strand. Watchers hear of each step of the job that is large enough.
+  void TellProgress(const VmPtr& vm);
+  static void EndJob(VmRecord::Files* files);
   void MakeFiles(const VmPtr& vm, std::shared_ptr<void> making, Step then);
   void FinishChange(const VmPtr& vm, absl::StatusOr<FileView> found, Done done);
 

@@ -1,5 +1,7 @@
 // H. Detail: audit and observability.
 #include <filesystem>
+#include <fstream>
+#include <set>
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
@@ -231,6 +233,40 @@ TEST_F(LostAnswerTest, S87_WhatTheHostNeverDidIsNotAuditedAndALaterOneIsAuditedO
   ASSERT_THAT(a.Start(), IsOk());
   cluster.Advance(absl::Minutes(1));
   EXPECT_THAT(audit(), SizeIs(2));
+}
+
+TEST_F(ObservabilityTest, ATaskAdvancesAsItsHostDoes) {
+  UseNkp();
+  ASSERT_THAT(a.ConfigureCryptoKey("esx-1"), IsOk());
+  {
+    std::ofstream image(esx1.datastore() + "/image.raw", std::ios::binary);
+    image << std::string(size_t{16} << 20, 'x');
+  }
+  v1::CreateVmRequest request;
+  request.set_host("esx-1");
+  request.set_name("web");
+  request.add_disks()->set_import_path("[ds1] image.raw");
+  request.mutable_crypto();
+  v1::Task task;
+  a.vcenter().strand()->Post([&] {
+    a.vcenter().vm_encryption().CreateVm(
+        a.caller, request, [&task](absl::StatusOr<v1::Task> begun) { task = begun.value(); });
+  });
+  std::set<int> seen;
+  const auto ended = [&] {
+    if (task.id().empty()) return false;
+    v1::GetTaskRequest get;
+    get.set_id(task.id());
+    a.vcenter().tasks().GetTask(a.caller, get, [&](absl::StatusOr<v1::Task> now) {
+      if (now.ok()) task = *std::move(now);
+    });
+    seen.insert(task.progress_percent());
+    return task.state() != v1::Task::STATE_RUNNING;
+  };
+  cluster.executor().RunUntil(ended, absl::Minutes(1));
+  EXPECT_EQ(task.state(), v1::Task::STATE_SUCCEEDED);
+  EXPECT_GT(seen.size(), 10u);
+  EXPECT_EQ(*seen.rbegin(), 100);
 }
 
 TEST_F(ObservabilityTest, S88_AMissingBackupIsToldAgainEveryDay) {
