@@ -98,22 +98,18 @@ absl::Status CheckFlat(const files::FileSystem& files, const VmPaths& paths, con
   return absl::OkStatus();
 }
 
-absl::Status DiskInUse(const VmDisk& disk) {
-  return status::Error(v1::REASON_VM_IN_USE,
-                       absl::StrCat("disk ", status::Quote(disk.file), " is in use by another VM"))
-      .Object("disk", disk.file)
-      .With("file", disk.flat_file)
-      .NextStep("Power off the VM that uses the disk, or give each VM a disk of its own.");
-}
-
 absl::StatusOr<files::FileLock> LockFlat(const files::FileSystem& files, const VmPaths& paths,
                                          const VmDisk& disk) {
   KS_RETURN_IF_ERROR(CheckFlat(files, paths, disk));
   absl::StatusOr<files::FileLock> lock = files.Lock(paths.In(disk.flat_file));
-  if (!lock.ok()) {
-    if (status::ReasonOf(lock.status()) == v1::REASON_VM_IN_USE) return DiskInUse(disk);
-    return AsMissing(lock.status(), disk.flat_file);
+  if (status::ReasonOf(lock.status()) == v1::REASON_VM_IN_USE) {
+    return status::Error(v1::REASON_VM_IN_USE, absl::StrCat("disk ", status::Quote(disk.file),
+                                                            " is in use by another VM"))
+        .Object("disk", disk.file)
+        .With("file", disk.flat_file)
+        .NextStep("Power off the VM that uses the disk, or give each VM a disk of its own.");
   }
+  if (!lock.ok()) return AsMissing(lock.status(), disk.flat_file);
   // Until now another VM may have written the disk anew, under another key.
   const absl::StatusOr<files::FileInfo> info = files.Stat(paths.In(disk.file));
   if (!info.ok()) return AsMissing(info.status(), disk.file);

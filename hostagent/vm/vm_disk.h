@@ -60,9 +60,6 @@ absl::Status CheckFlat(const files::FileSystem& files, const VmPaths& paths, con
 absl::StatusOr<files::FileLock> LockFlat(const files::FileSystem& files, const VmPaths& paths,
                                          const VmDisk& disk);
 
-// VM_IN_USE, naming the disk.
-absl::Status DiskInUse(const VmDisk& disk);
-
 // What the DEK of a disk is bound to: descriptor, uuid, flat file and size.
 std::string DiskBinding(absl::string_view guid, const VmDisk& disk);
 

@@ -41,11 +41,9 @@ absl::StatusOr<std::vector<std::string>> VmFolder::ListWithoutVm(absl::string_vi
   KS_ASSIGN_OR_RETURN(std::vector<std::string> names, files_.List(paths_.folder));
   for (const std::string& name : names) {
     if (absl::EndsWithIgnoreCase(name, ".vmx") && !absl::StartsWith(name, ".")) {
-      const absl::string_view folder = paths_.folder;
-      return status::Error(
-                 v1::REASON_ALREADY_EXISTS,
-                 absl::StrCat("folder ", status::Quote(folder.substr(folder.rfind('/') + 1)),
-                              " of the datastore has a VM already"))
+      return status::Error(v1::REASON_ALREADY_EXISTS,
+                           absl::StrCat("folder ", status::Quote(BaseName(paths_.folder)),
+                                        " of the datastore has a VM already"))
           .Object("vm", vm)
           .NextStep("Choose another name, or register the VM that is there.");
     }
@@ -87,10 +85,9 @@ absl::StatusOr<VmFolder::Fresh> VmFolder::ClaimFolder(absl::string_view vm) {
   const absl::StatusOr<files::FileInfo> info = files_.Stat(paths_.folder);
   fresh.folder_was_there = info.ok();
   if (info.ok() && !info->is_folder) {
-    const absl::string_view folder = paths_.folder;
     return status::Error(v1::REASON_ALREADY_EXISTS,
                          absl::StrCat("where the VM's folder would be, the datastore has a file ",
-                                      status::Quote(folder.substr(folder.rfind('/') + 1))))
+                                      status::Quote(BaseName(paths_.folder))))
         .Object("vm", vm)
         .NextStep("Choose another name, or move the file away.");
   }
@@ -128,7 +125,7 @@ absl::Status VmFolder::RemoveUnfinished(const files::FileSystem& files,
                                         absl::string_view vmx_path) {
   VmPaths paths;
   paths.folder = files::FolderOf(vmx_path);
-  paths.vmx_name = std::string(vmx_path.substr(vmx_path.rfind('/') + 1));
+  paths.vmx_name = std::string(BaseName(vmx_path));
   paths.stem = paths.vmx_name.substr(0, paths.vmx_name.rfind('.'));
   const std::unique_ptr<VmFolder> vm = absl::WrapUnique(new VmFolder(files, std::move(paths)));
   const std::string& folder = vm->paths_.folder;

@@ -143,8 +143,7 @@ absl::Status VmFolder::PlanNewDisk(Plan* plan, const NewDisk& spec, const crypto
   if (!spec.raw_image.empty()) {
     const absl::StatusOr<files::RandomAccessFile> image =
         files_.Open(spec.raw_image, files::OpenMode::kRead);
-    if (!image.ok())
-      return AsMissing(image.status(), spec.raw_image.substr(spec.raw_image.rfind('/') + 1));
+    if (!image.ok()) return AsMissing(image.status(), BaseName(spec.raw_image));
     KS_ASSIGN_OR_RETURN(copy.source_bytes, image->Size());
     copy.source = spec.raw_image;
   }
