@@ -71,6 +71,7 @@ void VmRegistry::TellProgress(const VmPtr& vm) {
 void VmRegistry::EndJob(VmRecord::Files* files) {
   files->job.reset();
   files->told_percent = 0;
+  if (files->job_ended) std::exchange(files->job_ended, nullptr)();
 }
 
 void VmRegistry::FinishChange(const VmPtr& vm, absl::StatusOr<FileView> found, Done done) {

@@ -2,6 +2,7 @@
 #define KEYSPHERE_HOSTAGENT_AGENT_VM_RECORD_H_
 
 #include <deque>
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -35,6 +36,7 @@ struct VmRecord {
     std::unique_ptr<vm::VmFolder> folder;
     std::unique_ptr<vm::VmJob> job;          // goes before its folder
     int told_percent = 0;                    // of the job
+    std::function<void()> job_ended;         // null: nothing is to be done then
     std::unique_ptr<vm::RunningVm> running;  // so does this
   };
   HostStrand strand;

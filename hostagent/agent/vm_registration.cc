@@ -17,7 +17,6 @@ namespace {
 using host::v1::CreateHostVmRequest;
 using host::v1::HostVm;
 
-constexpr uint64_t kStepBytes = 1 << 20;
 constexpr int kMaxDisks = 60;
 
 absl::Status NameTaken(const std::string& name) {
@@ -252,11 +251,7 @@ void VmRegistry::Reload(const std::string& name, Done done) {
 
 namespace {
 
-MakingNotes NotesOf(const HostContext& host) {
-  return MakingNotes(host.options.files, host.options.state_dir);
-}
-
-absl::Status StartMaking(const HostContext& host, const Making& making, VmRecord::Files* files) {
+absl::StatusOr<vm::VmInTheMaking> PlanVm(const HostContext& host, const Making& making) {
   const CreateHostVmRequest& request = making.request;
   vm::NewVm spec;
   spec.name = request.name();
@@ -279,43 +274,25 @@ absl::Status StartMaking(const HostContext& host, const Making& making, VmRecord
     spec.kek = &kek;
     spec.vtpm = request.vtpm();
   }
-  KS_RETURN_IF_ERROR(NotesOf(host).Add(making.id, files->path));
-  KS_ASSIGN_OR_RETURN(vm::VmInTheMaking vm,
-                      vm::VmFolder::Create(*host.options.files, making.folder, spec));
-  files->path = vm.folder->paths().Vmx();
-  files->folder = std::move(vm.folder);
-  files->job = std::move(vm.job);
+  return vm::VmFolder::Create(*host.options.files, making.folder, spec);
+}
+
+absl::Status StartMaking(const HostContext& host, const Making& making, VmRecord::Files* files) {
+  const MakingNotes notes(host.options.files, host.options.state_dir);
+  KS_RETURN_IF_ERROR(notes.Add(making.id, files->path));
+  absl::StatusOr<vm::VmInTheMaking> vm = PlanVm(host, making);
+  if (!vm.ok()) {
+    notes.Remove(making.id);
+    return vm.status();
+  }
+  files->path = vm->folder->paths().Vmx();
+  files->folder = std::move(vm->folder);
+  files->job = std::move(vm->job);
+  files->job_ended = [notes, id = making.id] { notes.Remove(id); };
   return absl::OkStatus();
 }
 
-// One step. True: all is there.
-absl::StatusOr<bool> MakeStep(const HostContext& host, const Making& making,
-                              VmRecord::Files* files) {
-  if (files->folder == nullptr) KS_RETURN_IF_ERROR(StartMaking(host, making, files));
-  return files->job->Step(kStepBytes);
-}
-
 }  // namespace
-
-void VmRegistry::MakeFiles(const VmPtr& vm, std::shared_ptr<void> making, Step then) {
-  vm->strand.Post([this, vm, making, then = std::move(then)]() mutable {
-    VmRecord::Files& files = vm->files;
-    const auto& made = *static_cast<const Making*>(making.get());
-    const absl::StatusOr<bool> done = MakeStep(*host_, made, &files);
-    if (done.ok() && !*done) {
-      TellProgress(vm);
-      MakeFiles(vm, making, std::move(then));
-      return;
-    }
-    EndJob(&files);
-    if (!done.ok()) files.folder.reset();
-    NotesOf(*host_).Remove(made.id);
-    absl::StatusOr<FileView> found =
-        done.ok() ? absl::StatusOr<FileView>(Look(&files)) : done.status();
-    host_->strand.Post(
-        [then = std::move(then), found = std::move(found)]() mutable { then(std::move(found)); });
-  });
-}
 
 VmRegistry::Done VmRegistry::ShowingPaths(Done done) const {
   return [this, done = std::move(done)](absl::StatusOr<HostVm> vm) mutable {
@@ -367,35 +344,47 @@ void VmRegistry::Create(const CreateHostVmRequest& request, Done done) {
   const VmPtr vm = NewRecord(host_->options.random->Uuid(), request.name(), vmx_path, *path);
   making->id = vm->id;
   coming_.insert(vm->name());
-  MakeFiles(
-      vm, making,
-      [this, vm, purges = purges_, done = std::move(done)](absl::StatusOr<FileView> found) mutable {
-        if (!found.ok()) {
-          coming_.erase(vm->name());
-          done(About(RefusalOf(*host_, found.status()), "vm", vm->name()));
+  const auto failed = [this, vm](const absl::Status& why) {
+    coming_.erase(vm->name());
+    return About(RefusalOf(*host_, why), "vm", vm->name());
+  };
+  OnVm(
+      vm, [this, making](VmRecord::Files* files) { return StartMaking(*host_, *making, files); },
+      [this, vm, failed, purges = purges_,
+       done = std::move(done)](const absl::Status& started) mutable {
+        if (!started.ok()) {
+          done(failed(started));
           return;
         }
-        Adopt(vm.get(), *found);
-        const bool opened = found->problem.ok() && found->unwrap.ok();
-        Save(vm,
-             [this, vm, purges, opened, done = std::move(done)](const absl::Status& saved) mutable {
-               if (saved.ok()) {
-                 Insert(vm, purges, opened, std::move(done));
-                 return;
-               }
-               coming_.erase(vm->name());
-               OnVm(
-                   vm,
-                   [](VmRecord::Files* files) {
-                     files->folder->Destroy().IgnoreError();
-                     files->folder.reset();
-                     return absl::OkStatus();
-                   },
-                   [saved, done = std::move(done)](const absl::Status& /*gone*/) mutable {
-                     done(saved);
-                   });
-             });
+        RunJob(vm, [this, vm, failed, purges,
+                    done = std::move(done)](const absl::StatusOr<FileView>& found) mutable {
+          if (found.ok()) {
+            TakeMade(vm, *found, purges, std::move(done));
+          } else {
+            done(failed(found.status()));
+          }
+        });
       });
+}
+
+void VmRegistry::TakeMade(const VmPtr& vm, const FileView& found, int64_t purges, Done done) {
+  Adopt(vm.get(), found);
+  const bool opened = found.problem.ok() && found.unwrap.ok();
+  Save(vm, [this, vm, purges, opened, done = std::move(done)](const absl::Status& saved) mutable {
+    if (saved.ok()) {
+      Insert(vm, purges, opened, std::move(done));
+      return;
+    }
+    coming_.erase(vm->name());
+    OnVm(
+        vm,
+        [](VmRecord::Files* files) {
+          files->folder->Destroy().IgnoreError();
+          files->folder.reset();
+          return absl::OkStatus();
+        },
+        [saved, done = std::move(done)](const absl::Status& /*gone*/) mutable { done(saved); });
+  });
 }
 
 }  // namespace keysphere::hostagent::agent

@@ -197,7 +197,8 @@ class VmRegistry {
   // Both on the VM's strand. Watchers hear of each step of the job that is large enough.
   void TellProgress(const VmPtr& vm);
   static void EndJob(VmRecord::Files* files);
-  void MakeFiles(const VmPtr& vm, std::shared_ptr<void> making, Step then);
+  // A VM that has been made, and that the host has from now on.
+  void TakeMade(const VmPtr& vm, const FileView& found, int64_t purges, Done done);
   void FinishChange(const VmPtr& vm, absl::StatusOr<FileView> found, Done done);
 
   // Errors name datastore paths, not those of this machine.
